@@ -1,0 +1,72 @@
+// Package guest is the line between host and guest: the agent's server, the
+// host's client, and the words that they exchange.
+//
+// It knows how to run programs, move files and name a guest. It does not know
+// what collectors mean: other rooms hang their methods on the line with Handle
+// and call them with Client.Call. Neither end trusts the other: every size,
+// depth, count and time is bounded.
+package guest
+
+import (
+	"assay"
+	"time"
+)
+
+// Port is the name of the virtio-serial port that the agent listens on:
+// /dev/virtio-ports/assay.0 in the guest.
+const Port = "assay.0"
+
+// Command is one program to run in the guest.
+type Command struct {
+	Argv    []string          `json:"argv,omitempty"`    // program and arguments, or …
+	Shell   string            `json:"shell,omitempty"`   // … a line for /bin/sh -c
+	User    string            `json:"user,omitempty"`    // login name; empty: the guest's test user, else root
+	Env     map[string]string `json:"env,omitempty"`     // over the user's login environment
+	Dir     string            `json:"dir,omitempty"`     // ~ is the user's home; empty: the user's home
+	Timeout time.Duration     `json:"timeout,omitempty"` // 0: none; then the whole process tree is killed
+	TTY     *Size             `json:"tty,omitempty"`     // run on a terminal; stderr joins stdout
+	Stdin   bool              `json:"stdin,omitempty"`   // set by Exec when it has a reader
+}
+
+// Size is a terminal's size.
+type Size struct{ Rows, Cols uint16 }
+
+// Exit is how a command ended. A non-zero code is not an error.
+type Exit struct {
+	Code       int             `json:"code"`             // -1 when a signal ended it
+	Signal     string          `json:"signal,omitempty"` // SIGKILL
+	TimedOut   bool            `json:"timed_out,omitempty"`
+	Duration   time.Duration   `json:"duration"` // measured in the guest
+	CPU        time.Duration   `json:"cpu"`
+	PeakMemory int64           `json:"peak_memory"`       // bytes; 0 when the kernel does not tell
+	Orphans    []assay.Process `json:"orphans,omitempty"` // still in the command's cgroup, at most 100
+}
+
+// Info is what the agent says of its guest.
+type Info struct {
+	OS       assay.OS `json:"os"`
+	Hostname string   `json:"hostname"`
+	User     string   `json:"user"` // who commands run as unless they say otherwise: tester, or root
+	Home     string   `json:"home"` // of that user
+	CPUs     int      `json:"cpus"`
+	Memory   int64    `json:"memory"` // bytes
+	BootID   string   `json:"boot_id"`
+	Uptime   float64  `json:"uptime"`  // seconds
+	Agent    string   `json:"agent"`   // version of the agent
+	Cgroups  bool     `json:"cgroups"` // each exec has a cgroup of its own
+}
+
+// Identity is what makes a fork differ from its twin. See Client.Renew.
+type Identity struct {
+	Entropy   []byte    `json:"entropy"` // at least 64 bytes of the host's randomness
+	Time      time.Time `json:"time"`    // the host's clock
+	Hostname  string    `json:"hostname,omitempty"`
+	MachineID string    `json:"machine_id,omitempty"` // 32 hex digits
+}
+
+// TransferStats is what a Push or Pull moved.
+type TransferStats struct {
+	Files int   `json:"files"` // everything that is not a folder
+	Dirs  int   `json:"dirs"`
+	Bytes int64 `json:"bytes"`
+}

@@ -1,0 +1,174 @@
+// Package vm is the contract between assay and hypervisors: drivers, machines,
+// what some machines can do beyond the rest, and the kinds of error.
+//
+// It knows no hypervisor, and not what the bytes on a line mean: that is
+// package guest's business, so that exec, transfer and capture behave alike on
+// every driver.
+package vm
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+)
+
+// Driver makes machines with one hypervisor. Its methods are safe for
+// concurrent use.
+type Driver interface {
+	// Name returns the word that scripts use to choose the driver, such as "qemu".
+	Name() string
+	// Probe reports whether the driver can launch machines on this host, and what
+	// those machines will be able to do. It starts nothing that outlives it.
+	// An error says what is missing and how to get it.
+	Probe(ctx context.Context) (Info, error)
+	// Launch makes a machine and returns it when its agent can be dialled. If it
+	// fails, or ctx ends, nothing is left behind. A guest that does not come up is
+	// a *BootError; a request larger than the host is a *ResourceError, before
+	// anything starts.
+	Launch(ctx context.Context, spec Spec) (Machine, error)
+	// Sweep destroys every machine that the owner left behind and returns how
+	// many there were. The caller knows that the owner is dead.
+	Sweep(ctx context.Context, owner string) (int, error)
+}
+
+// Machine is one running virtual machine. Its methods are safe for concurrent use.
+type Machine interface {
+	// ID returns the hypervisor's own name for the machine.
+	ID() string
+	// Dial opens the line to the agent in the guest. Any byte stream will do:
+	// virtio-serial, vsock, TCP, or the pipes of an exec. A machine has one line
+	// at a time: dialling again cuts the earlier one.
+	Dial(ctx context.Context) (net.Conn, error)
+	// Close destroys the machine and everything made for it, snapshots included.
+	// It is idempotent and waits until nothing is left.
+	Close() error
+}
+
+// Info is what Probe found.
+type Info struct {
+	Version      string       `json:"version"` // of the hypervisor: "QEMU 7.2.22"
+	Accel        string       `json:"accel,omitempty"`
+	Detail       string       `json:"detail,omitempty"` // why this accelerator, in one line
+	Capabilities []Capability `json:"capabilities"`     // what machines claim; must equal Of(machine)
+}
+
+// Spec says what machine to make.
+type Spec struct {
+	Name    string  // unique among the owner's machines, [a-z0-9-], at most 40 bytes
+	Owner   string  // the run it belongs to; Sweep takes it
+	Dir     string  // private, existing, empty folder for the machine's files; Close removes it
+	Image   Image   // what it boots
+	CPUs    int     // at least 1
+	Memory  int64   // bytes
+	Disk    int64   // bytes; 0: as large as the image; never smaller than the image
+	Network Network // zero: none
+	Cold    bool    // boot, even if the driver could clone a booted template
+
+	// Progress, if set, is told what the launch is doing: "building template", "booting".
+	Progress func(phase string)
+}
+
+// Image is an immutable base disk and how to boot it. Package images makes them.
+type Image struct {
+	Name     string `json:"name"`             // debian-12
+	OS       string `json:"os"`               // debian
+	Version  string `json:"version"`          // 12
+	Arch     string `json:"arch"`             // amd64
+	Digest   string `json:"digest"`           // sha256:… of the disk
+	Disk     string `json:"disk"`             // path of the disk file; never written to
+	Format   string `json:"format"`           // qcow2 or raw, never guessed
+	Size     int64  `json:"size"`             // virtual size, bytes
+	Kernel   string `json:"kernel,omitempty"` // direct kernel boot; empty: the disk boots itself
+	Initrd   string `json:"initrd,omitempty"`
+	Append   string `json:"append,omitempty"`
+	Firmware string `json:"firmware,omitempty"` // bios (default) or uefi, for disks that boot themselves
+	Seed     string `json:"seed,omitempty"`     // path of a NoCloud seed disk that brings the agent, if the image lacks it
+	Manifest string `json:"manifest,omitempty"` // path of the capture of the untouched image (capture.Manifest)
+}
+
+// A NetworkMode is what a machine's network lets through.
+type NetworkMode string
+
+// The modes. Allow and Open need the host's network; None does not.
+const (
+	NetworkNone  NetworkMode = "none" // a network card with nothing behind it
+	NetworkAllow NetworkMode = "allow"
+	NetworkOpen  NetworkMode = "open"
+)
+
+// Network is what a machine may reach.
+type Network struct {
+	Mode  NetworkMode
+	Hosts []string // for NetworkAllow
+}
+
+// Capability names one optional interface of a Machine.
+type Capability string
+
+// The capabilities, one for each optional interface below.
+const (
+	CapSnapshot   Capability = "snapshot"
+	CapFork       Capability = "fork"
+	CapConsole    Capability = "console"
+	CapScreenshot Capability = "screenshot"
+	CapNetwork    Capability = "network"
+	CapSuspend    Capability = "suspend"
+	CapUsage      Capability = "usage"
+)
+
+// Snapshotter is a machine that can save its whole state, memory and disk,
+// while it runs, and go back to it. Both cut the line: dial again.
+type Snapshotter interface {
+	// Snapshot saves the state under a name that is new to this machine.
+	Snapshot(ctx context.Context, name string) error
+	// Restore goes back to a snapshot of this machine. An unknown name is
+	// fs.ErrNotExist and leaves the machine as it was.
+	Restore(ctx context.Context, name string) error
+}
+
+// Forker is a machine from whose snapshots new machines can be made.
+type Forker interface {
+	// Fork makes a new running machine from a snapshot of this one. spec gives
+	// name, owner, folder; the rest is the snapshot's. The new machine may
+	// outlive this one. A fork is its parent's twin until the agent renews it.
+	Fork(ctx context.Context, snapshot string, spec Spec) (Machine, error)
+}
+
+// Consoler is a machine whose console is kept.
+type Consoler interface {
+	// Console returns everything that the guest's console printed so far, bounded
+	// to its last MiB. The bytes are the guest's: escape them before printing.
+	Console() ([]byte, error)
+}
+
+// Screenshotter is a machine with a display.
+type Screenshotter interface {
+	Screenshot(ctx context.Context) (png []byte, err error)
+}
+
+// Networker is a machine whose network cable can be pulled.
+type Networker interface {
+	SetLink(ctx context.Context, up bool) error
+}
+
+// Suspender is a machine that can stand still.
+type Suspender interface {
+	Suspend(ctx context.Context) error
+	Resume(ctx context.Context) error
+}
+
+// Usager is a machine whose use of the host is known.
+type Usager interface {
+	Usage(ctx context.Context) (Usage, error)
+}
+
+// Usage is what a machine costs the host right now.
+type Usage struct {
+	CPU    time.Duration // since its start
+	Memory int64         // proportional set size, bytes
+	Disk   int64         // bytes that its own layers occupy
+	PID    int           // of the hypervisor's process; 0 if there is none
+}
+
+var _ io.Closer = Machine(nil)
