@@ -17,3 +17,5 @@ require (
 	golang.org/x/term v0.47.0
 	pgregory.net/rapid v1.3.0
 )
+
+require mvdan.cc/sh/v3 v3.14.1 // indirect
