@@ -69,4 +69,8 @@ type TransferStats struct {
 	Files int   `json:"files"` // everything that is not a folder
 	Dirs  int   `json:"dirs"`
 	Bytes int64 `json:"bytes"`
+
+	// Skipped names what was left out: devices, sockets and pipes, and, on a Pull,
+	// symlinks that lead out of the tree. At most 100 names.
+	Skipped []string `json:"skipped,omitempty"`
 }
