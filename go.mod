@@ -18,4 +18,7 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require mvdan.cc/sh/v3 v3.14.1 // indirect
+require (
+	github.com/yuin/goldmark v1.8.7 // indirect
+	mvdan.cc/sh/v3 v3.14.1 // indirect
+)
