@@ -1,0 +1,53 @@
+package images
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// Tool is a program of the host that this room calls.
+type Tool struct {
+	Command string // as looked up on PATH
+	Package string // Debian's package that has it
+	Why     string // what it is for, in a few words
+}
+
+// Tools returns the programs that building and importing call, in the order of
+// their use. Only these are called.
+func Tools() []Tool {
+	return []Tool{
+		{"mmdebstrap", "mmdebstrap", "unpacks Debian's packages into an image"},
+		{"tar", "tar", "unpacks the image's files with owners and capabilities"},
+		{"mke2fs", "e2fsprogs", "makes the image's file system"},
+		{"qemu-img", "qemu-utils", "makes and reads qcow2 disks"},
+	}
+}
+
+// importTools are the tools that importing a disk needs.
+func importTools() []Tool { return Tools()[3:] }
+
+// MissingToolsError names every tool that is not installed.
+type MissingToolsError struct{ Tools []Tool }
+
+func (e *MissingToolsError) Error() string {
+	var names []string
+	for _, t := range e.Tools {
+		names = append(names, t.Command)
+	}
+	return fmt.Sprintf("%s: not installed; run %q", strings.Join(names, ", "), "assay doctor --fix")
+}
+
+// needTools returns a *MissingToolsError if one of the tools is not installed.
+func needTools(tools []Tool) error {
+	var missing []Tool
+	for _, t := range tools {
+		if _, err := exec.LookPath(t.Command); err != nil {
+			missing = append(missing, t)
+		}
+	}
+	if len(missing) > 0 {
+		return &MissingToolsError{missing}
+	}
+	return nil
+}
