@@ -1,12 +1,14 @@
 package grade
 
 import (
-	"context"
-	"errors"
-	"io/fs"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"assay"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"go.starlark.net/starlark"
 )
 
@@ -14,10 +16,33 @@ import (
 const DefaultPolicy = "policy/default.star"
 
 // A Policy is a set of rules with weights, letters and caps. It never changes:
-// With and the method extend, which scripts call, return a new one. It is a
+// With, and the method extend that scripts call, return a new one. It is a
 // Starlark value.
 type Policy struct {
-	name, version string
+	opaque
+	name, version  string
+	axes           []axis   // in the order of the report
+	letters        []letter // best first
+	caps           []ceiling
+	failAt, warnAt assay.Severity // the mildest finding that is a fail, a warning
+	rules          []*Rule
+	waive          []assay.Waiver
+}
+
+// A Rule is one class of finding: a Starlark function, what its findings are by
+// default, and what it says when there are none. Scripts make one with rule().
+type Rule struct {
+	opaque
+	name           string
+	fn             starlark.Callable
+	axis           string
+	severity       assay.Severity
+	points         float64 // for each row of evidence
+	ceiling        float64 // for all findings of the rule
+	clear          string
+	recommendation string
+	attack         string
+	needs          []string // "subject", "run": without them the rule is not asked
 }
 
 // An Adjustment is what a script changes about a policy.
@@ -27,68 +52,143 @@ type Adjustment struct {
 	Waive   []assay.Waiver
 }
 
-// A Rule is one class of finding: a Starlark function and what it says when it
-// finds nothing. Scripts make one with rule().
-type Rule struct {
-	name string
-}
-
-// Load runs the policy module name of modules and returns the policy that it
-// defines in its global "default". Modules load one another with
-// load("@stdlib//policy/x.star", …).
-func Load(ctx context.Context, modules fs.FS, name string) (*Policy, error) {
-	return nil, errors.ErrUnsupported
-}
-
 // With returns a policy with a's rules, replacements and waivers. A rule name
 // that the policy lacks is an error that names the nearest one.
-func (p *Policy) With(a Adjustment) (*Policy, error) { return nil, errors.ErrUnsupported }
-
-// Grade judges in. today, such as 2026-11-23, decides which waivers have expired.
-// An error is a rule's: *starlark.EvalError is in its chain, and ctx's end cuts it off.
-func (p *Policy) Grade(ctx context.Context, in Input, today string) (assay.Grade, error) {
-	return assay.Grade{}, errors.ErrUnsupported
+func (p *Policy) With(a Adjustment) (*Policy, error) {
+	q := *p
+	q.rules, q.waive = slices.Clone(p.rules), slices.Clone(p.waive)
+	for _, r := range a.Rules {
+		if err := q.add(r); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range sortedKeys(a.Replace) {
+		if err := q.replace(name, a.Replace[name]); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range a.Waive {
+		if err := q.addWaiver(w); err != nil {
+			return nil, err
+		}
+	}
+	return &q, nil
 }
 
-// Predeclared returns the words that policies and scripts use to write rules:
-// rule, finding, evidence, waive and policy. Builtins adds them to what scripts see.
-func Predeclared() starlark.StringDict { return starlark.StringDict{} }
+func (p *Policy) add(r *Rule) error {
+	if p.rule(r.name) != nil {
+		return fmt.Errorf("rule %s: the policy has a rule of that name; use replace, or another name", r.name)
+	}
+	p.rules = append(p.rules, r)
+	return p.hasAxis(r)
+}
 
-// String returns the policy's name and version: default@1.
-func (p *Policy) String() string { return p.name + "@" + p.version }
+func (p *Policy) hasAxis(r *Rule) error {
+	if slices.Contains(p.axisNames(), r.axis) {
+		return nil
+	}
+	return fmt.Errorf("rule %s: got axis %q, want one of %s", r.name, r.axis, strings.Join(p.axisNames(), ", "))
+}
 
-// Type returns "Policy".
-func (p *Policy) Type() string { return "Policy" }
+func (p *Policy) replace(name string, fn starlark.Callable) error {
+	i := slices.IndexFunc(p.rules, func(r *Rule) bool { return r.name == name })
+	if i < 0 {
+		return p.unknown("replace", name)
+	}
+	r := *p.rules[i]
+	r.fn = fn
+	if whole, ok := fn.(*Rule); ok {
+		r = *whole
+		r.name = name
+	}
+	p.rules[i] = &r
+	return p.hasAxis(&r)
+}
 
-// Freeze does nothing: a policy never changes.
-func (p *Policy) Freeze() {}
+func (p *Policy) addWaiver(w assay.Waiver) error {
+	if p.rule(w.Rule) == nil {
+		return p.unknown("waive", w.Rule)
+	}
+	if strings.TrimSpace(w.Reason) == "" {
+		return fmt.Errorf("waive: %s: got no reason, want why the finding is acceptable", w.Rule)
+	}
+	if _, err := time.Parse(time.DateOnly, w.Expires); err != nil {
+		return fmt.Errorf("waive: %s: got expires %q, want a day such as \"2027-01-31\"", w.Rule, w.Expires)
+	}
+	if !doublestar.ValidatePattern(w.Match) {
+		return fmt.Errorf("waive: %s: got match %q, want a glob such as \"/etc/**\"", w.Rule, w.Match)
+	}
+	p.waive = append(p.waive, w)
+	return nil
+}
 
-// Truth returns True.
-func (p *Policy) Truth() starlark.Bool { return true }
+// rule returns the rule of that name, or nil.
+func (p *Policy) rule(name string) *Rule {
+	for _, r := range p.rules {
+		if r.name == name {
+			return r
+		}
+	}
+	return nil
+}
 
-// Hash fails: a policy is not a key.
-func (p *Policy) Hash() (uint32, error) { return 0, errors.New("unhashable: Policy") }
+// Rules lists the names of the policy's rules, in its order.
+func (p *Policy) Rules() []string {
+	var names []string
+	for _, r := range p.rules {
+		names = append(names, r.name)
+	}
+	return names
+}
 
-// NewSubjectValue returns s as scripts and rules see it. s must not change afterwards.
-func NewSubjectValue(s *Subject) *SubjectValue { return &SubjectValue{subject: s} }
+func (p *Policy) axisNames() []string {
+	var names []string
+	for _, a := range p.axes {
+		names = append(names, a.name)
+	}
+	return names
+}
 
-// A SubjectValue is a Subject as scripts and rules see it.
-type SubjectValue struct{ subject *Subject }
+// unknown is the error for a rule name that the policy lacks.
+func (p *Policy) unknown(verb, name string) error {
+	near := nearest(name, p.Rules())
+	if near == "" {
+		return fmt.Errorf("%s: %s: the policy %s has no such rule", verb, name, p)
+	}
+	return fmt.Errorf("%s: %s: the policy %s has no such rule; the nearest is %s", verb, name, p, near)
+}
 
-// Subject returns what v shows.
-func (v *SubjectValue) Subject() *Subject { return v.subject }
+// nearest returns the name with the smallest edit distance, the first of equals.
+func nearest(name string, names []string) string {
+	best, least := "", len(name)+1<<16
+	for _, n := range names {
+		if d := distance(name, n); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
 
-// String returns subject("NAME").
-func (v *SubjectValue) String() string { return "subject(" + v.subject.Name + ")" }
+// distance is the Levenshtein distance of two short names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := min(row[j]+1, row[j+1]+1, diagonal+boolInt(a[i] != b[j]))
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}
 
-// Type returns "Subject".
-func (v *SubjectValue) Type() string { return "Subject" }
-
-// Freeze does nothing: a subject never changes.
-func (v *SubjectValue) Freeze() {}
-
-// Truth returns True.
-func (v *SubjectValue) Truth() starlark.Bool { return true }
-
-// Hash fails: a subject is not a key.
-func (v *SubjectValue) Hash() (uint32, error) { return 0, errors.New("unhashable: Subject") }
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

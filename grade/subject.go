@@ -22,18 +22,23 @@ const (
 
 // A Subject is the software under test as it lies on the host.
 type Subject struct {
-	Name      string
-	Files     []SubjectFile // sorted by path
-	Truncated bool          // there was more than the bounds allow
+	Name      string        `json:"name"`
+	Files     []SubjectFile `json:"files"`               // sorted by path
+	Truncated bool          `json:"truncated,omitempty"` // there was more than the bounds allow
+
+	// Meta and Entry are what a script found out, such as an agent skill's front
+	// matter and the script that starts it. Scripts set them with describe().
+	Meta  map[string]string `json:"meta,omitempty"`
+	Entry string            `json:"entry,omitempty"`
 }
 
 // A SubjectFile is one regular file of a subject.
 type SubjectFile struct {
-	Path   string // slash-separated, relative to the subject
-	Mode   uint32 // permission bits
-	Size   int64  // bytes
-	Text   string // empty if the file is binary or longer than 256 KiB
-	Digest string // sha256 in hex; empty if the file is longer than 64 MiB
+	Path   string `json:"path"`             // slash-separated, relative to the subject
+	Mode   uint32 `json:"mode"`             // permission bits
+	Size   int64  `json:"size"`             // bytes
+	Text   string `json:"text,omitempty"`   // empty if the file is binary or longer than 256 KiB
+	Digest string `json:"digest,omitempty"` // sha256 in hex; empty if the file is longer than 64 MiB
 }
 
 // ReadSubject reads the subject in fsys: every regular file, no link followed,
