@@ -87,14 +87,15 @@ func or(a, b string) string {
 	return b
 }
 
-// render fills in {n}, the number of rows; {s}, its plural; and {keys}, the first
-// three keys. A waiver may take rows away, so rules cannot say these themselves.
+// render fills in {n}, the number of rows; {s} and {es}, its plural; and {keys},
+// the first keys. A waiver may take rows away, so rules cannot say these themselves.
 func render(message string, rows []assay.Evidence) string {
-	s := "s"
+	s, es := "s", "es"
 	if len(rows) == 1 {
-		s = ""
+		s, es = "", ""
 	}
-	return oneLine(strings.NewReplacer("{n}", strconv.Itoa(len(rows)), "{s}", s, "{keys}", keys(rows)).Replace(message), maxMessage)
+	words := strings.NewReplacer("{n}", strconv.Itoa(len(rows)), "{s}", s, "{es}", es, "{keys}", keys(rows))
+	return oneLine(words.Replace(message), maxMessage)
 }
 
 // keys lists the first three different names of the rows.

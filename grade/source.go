@@ -143,6 +143,19 @@ func (v *SubjectValue) grep(c *call) (starlark.Value, error) {
 	return frozenList(out), nil
 }
 
+// grep is file.grep(pattern, comments=True).
+func (v *fileValue) grep(c *call) (starlark.Value, error) {
+	pattern, comments := "", true
+	if err := c.unpack("pattern", &pattern, "comments?", &comments); err != nil {
+		return nil, err
+	}
+	re, err := c.compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return frozenList(grepFile(re, v.file, comments, maxMatches)), nil
+}
+
 func grepFile(re *regexp.Regexp, f SubjectFile, comments bool, limit int) []*matchValue {
 	var skip func(string) bool
 	if !comments {
@@ -208,6 +221,8 @@ var fileAttrs = map[string]func(*fileValue) starlark.Value{
 	"text":     func(v *fileValue) starlark.Value { return starlark.String(v.file.Text) },
 	"digest":   func(v *fileValue) starlark.Value { return starlark.String(v.file.Digest) },
 	"language": func(v *fileValue) starlark.Value { return starlark.String(language(v.file)) },
+	"is_doc":   func(v *fileValue) starlark.Value { return starlark.Bool(isDoc(v.file.Path)) },
+	"grep":     func(v *fileValue) starlark.Value { return builtin("grep", v.grep) },
 }
 
 // Attr returns an attribute of fileAttrs.
