@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"assay"
+)
+
+// ServeChild is the other end of Options.Child: it evaluates one script, with
+// little memory, for the parent that talks to it on in and out, and returns when
+// the parent has the result. When the parent dies in ends: then the machines are
+// closed, and ServeChild returns. The caller's process should do nothing else.
+func ServeChild(ctx context.Context, env Env, in io.Reader, out io.Writer) error {
+	signal.Ignore(unix.SIGINT) // the parent says when to end
+	p := newPipe(in, out)
+	first, err := p.receive()
+	if err != nil {
+		return fmt.Errorf("child: request: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go watchMemory(ctx, cancel)
+	h := &remote{pipe: p, grants: map[int]chan error{}, kept: make(chan struct{}, 1)}
+	go h.listen(cancel)
+	switch {
+	case first.Query != nil:
+		sh, err := inspectBounded(ctx, env, *first.Query)
+		if err != nil {
+			return p.send(message{Failed: newFailure(err)})
+		}
+		return p.send(message{Sheet: &sh})
+	case first.Job != nil:
+		return p.send(message{Done: newOutcome(runCell(ctx, env, *first.Job, h))})
+	}
+	return fmt.Errorf("child: request: got neither a query nor a job")
+}
+
+// inspectBounded gives up on an inspection when ctx ends, though one operation
+// of Starlark may go on: the process ends soon.
+func inspectBounded(ctx context.Context, env Env, q query) (sheet, error) {
+	type answer struct {
+		sheet sheet
+		err   error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		sh, err := inspect(ctx, env, q)
+		done <- answer{sh, err}
+	}()
+	select {
+	case a := <-done:
+		return a.sheet, a.err
+	case <-ctx.Done():
+		return sheet{}, context.Cause(ctx)
+	}
+}
+
+// A remote is the host of a cell whose parent is another process.
+type remote struct {
+	pipe *pipe
+	kept chan struct{}
+
+	mu     sync.Mutex
+	claims int // so far
+	grants map[int]chan error
+}
+
+// orphanTime is how long a child whose parent died may take to close its machines.
+const orphanTime = closeTime + 10*time.Second
+
+// listen hears what the parent says.
+func (r *remote) listen(cancel context.CancelCauseFunc) {
+	for {
+		m, err := r.pipe.receive()
+		switch {
+		case err != nil:
+			time.AfterFunc(orphanTime, func() { os.Exit(3) })
+			cancel(ErrInterrupted)
+			return
+		case m.Cancel:
+			cancel(ErrInterrupted)
+		case m.Kept:
+			r.kept <- struct{}{}
+		case m.Grant != nil:
+			r.mu.Lock()
+			ready := r.grants[m.Grant.ID]
+			delete(r.grants, m.Grant.ID)
+			r.mu.Unlock()
+			if ready != nil {
+				ready <- m.Grant.Failure.error()
+			}
+		}
+	}
+}
+
+// event tells the parent. A parent that is gone hears nothing; listen sees to
+// the rest.
+func (r *remote) event(e Event) { _ = r.pipe.send(message{Event: &e}) }
+
+func (r *remote) reserve(ctx context.Context, cpus int, memory int64) error {
+	ready := make(chan error, 1)
+	r.mu.Lock()
+	r.claims++
+	c := claim{ID: r.claims, CPUs: cpus, Memory: memory}
+	r.grants[c.ID] = ready
+	r.mu.Unlock()
+	if err := r.pipe.send(message{Reserve: &c}); err != nil {
+		return fmt.Errorf("child: %w", err)
+	}
+	select {
+	case err := <-ready:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (r *remote) release(cpus int, memory int64) {
+	_ = r.pipe.send(message{Release: &claim{CPUs: cpus, Memory: memory}}) // a parent that is gone needs it not
+}
+
+func (r *remote) keep(ctx context.Context, c assay.Cell, machines []Live) {
+	if r.pipe.send(message{Keep: &keeping{c, machines}}) != nil {
+		return
+	}
+	select {
+	case <-r.kept:
+	case <-ctx.Done():
+	}
+}

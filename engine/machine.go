@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"assay"
+	"assay/vm"
+)
+
+// A machine is one that a session owns.
+type machine struct {
+	vm.Machine
+	spec vm.Spec
+	line net.Listener // its control socket, if a verb asked for one
+}
+
+// driver returns the driver that scripts call name.
+func (e Env) driver(name string) (vm.Driver, error) {
+	known := map[string]vm.Driver{}
+	var names []string
+	for _, d := range e.Drivers {
+		known[d.Name()] = d
+		names = append(names, d.Name())
+	}
+	d, ok := known[name]
+	if ok {
+		return d, nil
+	}
+	if near := Nearest(name, names); near != "" {
+		return nil, Scriptf("driver: %s: no such driver; did you mean %s?", name, near)
+	}
+	return nil, Scriptf("driver: %s: no such driver, want one of %s", name, strings.Join(names, ", "))
+}
+
+// Launch makes a machine that lives no longer than the cell. Name, if it is
+// empty, Owner, Dir and Progress of spec are filled in. It waits until the host
+// has room for the machine.
+func (s *Session) Launch(ctx context.Context, driver string, spec vm.Spec) (vm.Machine, error) {
+	d, err := s.env.driver(driver)
+	if err != nil {
+		return nil, err
+	}
+	return s.own(ctx, driver, spec, func(spec vm.Spec) (vm.Machine, error) { return d.Launch(ctx, spec) })
+}
+
+// Fork makes a machine from a snapshot of parent, which driver made from spec's
+// image; the rest of spec is treated as by Launch.
+func (s *Session) Fork(ctx context.Context, driver string, parent vm.Machine, snapshot string, spec vm.Spec) (vm.Machine, error) {
+	f, err := vm.As[vm.Forker](parent)
+	if err != nil {
+		return nil, err
+	}
+	return s.own(ctx, driver, spec, func(spec vm.Spec) (vm.Machine, error) { return f.Fork(ctx, snapshot, spec) })
+}
+
+// own reserves room, calls launch, and books what it made.
+func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch func(vm.Spec) (vm.Machine, error)) (vm.Machine, error) {
+	spec, err := s.outfit(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.host.reserve(ctx, spec.CPUs, spec.Memory); err != nil {
+		return nil, fmt.Errorf("launch: %w", err)
+	}
+	m, err := launch(spec)
+	if err != nil {
+		s.host.release(spec.CPUs, spec.Memory)
+		return nil, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
+	}
+	own := &machine{Machine: m, spec: spec}
+	s.mu.Lock()
+	s.machines = append(s.machines, own)
+	s.mu.Unlock()
+	live := Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: spec.Name, ID: m.ID(), Image: spec.Image.Name,
+		Driver: driver, PID: os.Getpid(), Started: time.Now()}
+	return own, writeLive(s.ledger(spec.Name), live)
+}
+
+// Unwrap lets vm.As find what the driver's machine can do.
+func (m *machine) Unwrap() vm.Machine { return m.Machine }
+
+// outfit fills in what the engine decides about a machine.
+func (s *Session) outfit(spec vm.Spec) (vm.Spec, error) {
+	name, err := s.machineName(spec)
+	if err != nil {
+		return spec, err
+	}
+	spec.Name, spec.Owner, spec.Progress = name, s.job.owner(), s.Phase
+	spec.CPUs, spec.Memory = max(spec.CPUs, 1), max(spec.Memory, 1<<20)
+	spec.Dir = filepath.Join(s.dir, name)
+	if err := os.Mkdir(spec.Dir, 0o700); err != nil {
+		return spec, &InfraError{Err: fmt.Errorf("launch: %w", err)}
+	}
+	return spec, nil
+}
+
+// maxMachines bounds the machines of one cell.
+const maxMachines = 64
+
+// machineName checks the name that a script gave, or makes one up.
+func (s *Session) machineName(spec vm.Spec) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.machines) == maxMachines {
+		return "", Scriptf("launch: got more than %d machines, want fewer", maxMachines)
+	}
+	taken := func(n string) bool {
+		return slices.ContainsFunc(s.machines, func(m *machine) bool { return m.spec.Name == n })
+	}
+	if spec.Name == "" {
+		for i := 1; ; i++ {
+			if n := fmt.Sprintf("%.30s-%d", plain(spec.Image.Name), i); !taken(n) {
+				return n, nil
+			}
+		}
+	}
+	if spec.Name != plain(spec.Name) || len(spec.Name) > 40 {
+		return "", Scriptf("launch: for parameter name: got %q, want at most 40 of a-z, 0-9 and -", spec.Name)
+	}
+	if taken(spec.Name) {
+		return "", Scriptf("launch: for parameter name: got %q twice, want another name", spec.Name)
+	}
+	return spec.Name, nil
+}
+
+// plain replaces what may not stand in a machine's name.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(s))
+	return strings.Trim(s, "-")
+}
+
+// AddMachine records a machine. A verb calls it when it knows the guest.
+func (s *Session) AddMachine(m assay.Machine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cell.Machines = append(s.cell.Machines, m)
+	s.cell.Metrics = append(s.cell.Metrics, assay.Metric{Name: "boot_seconds", Value: m.Boot, Unit: "seconds"})
+}
+
+// Listen opens the control socket of a machine of this session, through which
+// another process may reach its guest. The engine closes it with the machine.
+func (s *Session) Listen(m vm.Machine) (net.Listener, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, own := range s.machines {
+		if vm.Machine(own) == m && own.line == nil {
+			l, err := listenUnix(s.socket(own.spec.Name))
+			own.line = l
+			return l, err
+		}
+	}
+	return nil, &InfraError{Err: fmt.Errorf("listen: %s: not a machine of this cell, or it listens already", m.ID())}
+}
+
+// closeMachines destroys every machine of the session, at the same time.
+func (s *Session) closeMachines() error {
+	s.mu.Lock()
+	machines := s.machines
+	s.machines = nil
+	s.mu.Unlock()
+	errs := make(chan error, len(machines))
+	for _, m := range machines {
+		go func() { errs <- s.closeMachine(m) }()
+	}
+	var all []error
+	for range machines {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+// closeTime is how long a driver may take to destroy a machine.
+const closeTime = 60 * time.Second
+
+func (s *Session) closeMachine(m *machine) error {
+	if m.line != nil {
+		m.line.Close()
+	}
+	s.saveConsole(m)
+	done := make(chan error, 1)
+	go func() { done <- m.Close() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-time.After(closeTime):
+		err = fmt.Errorf("still there after %s", closeTime)
+	}
+	s.host.release(m.spec.CPUs, m.spec.Memory)
+	if err != nil {
+		return fmt.Errorf("close: %s: %w", m.spec.Name, err)
+	}
+	return errors.Join(os.RemoveAll(m.spec.Dir), os.Remove(s.ledger(m.spec.Name)))
+}
+
+// saveConsole keeps what the guest's console printed. A machine without a
+// console, or one that is gone, has none to keep.
+func (s *Session) saveConsole(m *machine) {
+	c, err := vm.As[vm.Consoler](m)
+	if err != nil {
+		return
+	}
+	text, err := c.Console()
+	if err != nil || len(text) == 0 {
+		return
+	}
+	path, err := s.Scratch("console-" + m.spec.Name + ".log")
+	if err != nil || os.WriteFile(path, text, 0o600) != nil {
+		return
+	}
+	digest, err := s.Artifact(filepath.Base(path), path)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.cell.Machines {
+		if s.cell.Machines[i].ID == m.ID() {
+			s.cell.Machines[i].Console = digest
+		}
+	}
+}
+
+func (s *Session) ledger(name string) string { return filepath.Join(s.dir, name+".json") }
+func (s *Session) socket(name string) string { return filepath.Join(s.dir, name+".sock") }
+
+// lives describes the session's machines to OnKeep.
+func (s *Session) lives() []Live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Live
+	for _, m := range s.machines {
+		if l, err := readLive(s.ledger(m.spec.Name)); err == nil {
+			all = append(all, l)
+		}
+	}
+	return all
+}

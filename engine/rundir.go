@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"assay/vm"
+)
+
+// A Live is a machine that lives now. The parent of its run, or a child of it,
+// owns it.
+type Live struct {
+	Run     string    `json:"run"`
+	Cell    string    `json:"cell"`
+	Name    string    `json:"name"`
+	ID      string    `json:"id"` // the hypervisor's
+	Image   string    `json:"image"`
+	Driver  string    `json:"driver"`
+	PID     int       `json:"pid"` // of the process that owns it
+	Started time.Time `json:"started"`
+	Socket  string    `json:"socket,omitempty"` // DialLive's, if the verbs serve it
+}
+
+// NewRunID returns an id that sorts by time: 20261123T130009-7f3a.
+func NewRunID() string {
+	var b [2]byte
+	rand.Read(b[:])
+	return time.Now().UTC().Format("20060102T150405") + fmt.Sprintf("-%x", b)
+}
+
+// runDir is the folder of one run's live machines, held by an open lock.
+type runDir struct {
+	path string
+	lock *os.File
+}
+
+// openRun makes the folder of a run and holds it: as long as the lock is held
+// the run is alive, and the lock goes with the process, however that ends.
+func openRun(state, id string) (*runDir, error) {
+	if id == "" || strings.ContainsAny(id, "/\\") || strings.HasPrefix(id, ".") {
+		return nil, Scriptf("run: id: got %q, want letters, digits and -", id)
+	}
+	path := filepath.Join(state, "run", id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, &InfraError{Err: fmt.Errorf("run: %w", err)}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return nil, &InfraError{Err: fmt.Errorf("run: %w", err)}
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, &InfraError{Err: fmt.Errorf("run: %w", err)}
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, &InfraError{Err: fmt.Errorf("run: lock: %w", err)}
+	}
+	return &runDir{path, lock}, nil
+}
+
+// close removes the folder, then lets go of it.
+func (d *runDir) close() error {
+	err := os.RemoveAll(d.path)
+	return errors.Join(err, d.lock.Close())
+}
+
+// isLive reports whether a process holds the run's folder. A folder that has no
+// lock yet is young, or its owner died young.
+func isLive(path string) bool {
+	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR, 0)
+	if err != nil {
+		info, err := os.Stat(path)
+		return err == nil && time.Since(info.ModTime()) < time.Minute
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+}
+
+// LiveRuns returns the ids of the runs that some process holds, oldest first.
+func LiveRuns(stateDir string) []string { return runs(stateDir, true) }
+
+// DeadRuns returns the ids of the runs whose process died before it had
+// cleaned up, oldest first. See Collect.
+func DeadRuns(stateDir string) []string { return runs(stateDir, false) }
+
+func runs(stateDir string, live bool) []string {
+	entries, err := os.ReadDir(filepath.Join(stateDir, "run"))
+	if err != nil {
+		return nil // no run yet
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && isLive(filepath.Join(stateDir, "run", e.Name())) == live {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids
+}
+
+// Collect destroys what a dead run left behind, its machines and its folder,
+// and returns how many machines there were. A run that is alive is left alone.
+func Collect(ctx context.Context, drivers []vm.Driver, stateDir, id string) (int, error) {
+	path := filepath.Join(stateDir, "run", filepath.Base(id))
+	if isLive(path) {
+		return 0, &InfraError{Err: fmt.Errorf("gc: %s: the run is alive", id)}
+	}
+	owners := []string{id}
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, &InfraError{Err: fmt.Errorf("gc: %w", err)}
+	}
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err == nil {
+			owners = append(owners, id+"/"+e.Name())
+		}
+	}
+	n, err := sweep(ctx, drivers, owners)
+	if err != nil {
+		return n, err
+	}
+	return n, os.RemoveAll(path)
+}
+
+// sweep asks every driver to destroy what the owners left behind.
+func sweep(ctx context.Context, drivers []vm.Driver, owners []string) (int, error) {
+	total := 0
+	var errs []error
+	for _, d := range drivers {
+		for _, owner := range owners {
+			n, err := d.Sweep(ctx, owner)
+			total += n
+			errs = append(errs, err)
+		}
+	}
+	return total, errors.Join(errs...)
+}
+
+// LiveMachines lists the machines of all live runs, oldest first.
+func LiveMachines(stateDir string) []Live {
+	var all []Live
+	for _, id := range LiveRuns(stateDir) {
+		files, _ := filepath.Glob(filepath.Join(escapeGlob(stateDir), "run", id, "*", "*.json")) // the pattern is well-formed
+		for _, file := range files {
+			if l, err := readLive(file); err == nil {
+				all = append(all, l)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Live) int { return a.Started.Compare(b.Started) })
+	return all
+}
+
+// escapeGlob makes a path stand for itself in a pattern.
+func escapeGlob(path string) string {
+	return strings.NewReplacer("*", "\\*", "?", "\\?", "[", "\\[", "\\", "\\\\").Replace(path)
+}
+
+func readLive(file string) (Live, error) {
+	var l Live
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &l)
+	}
+	l.Socket = strings.TrimSuffix(file, ".json") + ".sock"
+	return l, err
+}
+
+func writeLive(file string, l Live) error {
+	data, err := json.Marshal(l)
+	if err == nil {
+		err = os.WriteFile(file+".new", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		return &InfraError{Err: fmt.Errorf("launch: ledger: %w", err)}
+	}
+	return nil
+}
+
+// DialLive connects to the control socket of a live machine.
+func DialLive(ctx context.Context, l Live) (net.Conn, error) {
+	var conn net.Conn
+	err := shortPath(l.Socket, func(path string) (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", path)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("shell: %s: %w", l.Name, err)
+	}
+	return conn, nil
+}
+
+func listenUnix(path string) (l net.Listener, err error) {
+	err = shortPath(path, func(short string) error {
+		l, err = net.Listen("unix", short)
+		return err
+	})
+	if err != nil {
+		return nil, &InfraError{Err: fmt.Errorf("listen: %w", err)}
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // the short path is not valid by then
+	return l, nil
+}
+
+// shortPath calls f with a name of path that fits into a socket address, which
+// holds about 100 bytes.
+func shortPath(path string, f func(string) error) error {
+	if len(path) < 100 {
+		return f(path)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return f(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)))
+}

@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"assay"
+	"assay/vm"
+)
+
+// A Session is what the verbs of one running cell may touch. Its methods are
+// safe for concurrent use; steps belong to the goroutine of the script.
+type Session struct {
+	env    Env
+	job    job
+	host   host
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	began  time.Time
+	dir    string // the cell's own folder
+
+	mu       sync.Mutex
+	cell     *assay.Cell
+	open     []int // indexes of the steps that are under way, outermost first
+	machines []*machine
+	closers  []func()
+	seen     map[string]bool // names of artifacts
+}
+
+// A host is what a cell needs of the process that runs the whole run.
+type host interface {
+	event(Event)
+	// reserve waits until the host has room for a machine. An error says why it
+	// never will.
+	reserve(ctx context.Context, cpus int, memory int64) error
+	release(cpus int, memory int64)
+	// keep returns when the user lets go of the cell's machines.
+	keep(ctx context.Context, c assay.Cell, machines []Live)
+}
+
+// A job is one cell to run, as it is sent to a child.
+type job struct {
+	RunID   string            `json:"run"`
+	Index   int               `json:"index"` // of the cell in the plan, from 1
+	Cell    assay.Cell        `json:"cell"`
+	Path    string            `json:"path"`  // of the script, absolute
+	Given   map[string]string `json:"given"` // the user's own parameters
+	Dir     string            `json:"dir"`   // they count from here
+	Timeout time.Duration     `json:"timeout"`
+	Keep    Keep              `json:"keep"`
+}
+
+// owner names the cell to drivers, so that what it left behind can be swept
+// while other cells of the run go on. It is also the cell's folder below run/.
+func (j job) owner() string { return fmt.Sprintf("%s/%d", j.RunID, j.Index) }
+
+// Image returns the name of the cell's image.
+func (s *Session) Image() string { return s.job.Cell.Image }
+
+// Driver returns the name of the cell's driver.
+func (s *Session) Driver() string { return s.job.Cell.Driver }
+
+// Resolve returns a built image by its name.
+func (s *Session) Resolve(name string) (vm.Image, error) { return s.env.Images.Resolve(name) }
+
+// Param returns the value of a parameter: the user's, else the variant's.
+func (s *Session) Param(name string) (string, bool) {
+	v, ok := s.job.Cell.Params[name]
+	return v, ok
+}
+
+// Params returns all parameters of the cell.
+func (s *Session) Params() map[string]string { return maps.Clone(s.job.Cell.Params) }
+
+// ScriptDir returns the folder of the script, absolute.
+func (s *Session) ScriptDir() string { return filepath.Dir(s.job.Path) }
+
+// Stdlib returns what load("@stdlib//…") reads.
+func (s *Session) Stdlib() fs.FS { return s.env.Stdlib }
+
+// Steps returns the steps so far, in order, the running one last.
+func (s *Session) Steps() []assay.Step {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.cell.Steps)
+}
+
+// Machine returns the record of a machine of the cell.
+func (s *Session) Machine(id string) (assay.Machine, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.cell.Machines, func(m assay.Machine) bool { return m.ID == id })
+	if i < 0 {
+		return assay.Machine{}, false
+	}
+	return s.cell.Machines[i], true
+}
+
+// Diff returns the stored diff with that id.
+func (s *Session) Diff(id int) (assay.Diff, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id < 1 || id > len(s.cell.Diffs) {
+		return assay.Diff{}, false
+	}
+	return s.cell.Diffs[id-1], true
+}
+
+// Log reports what the script says.
+func (s *Session) Log(text string) { s.emit(Event{Kind: Log, Text: text}) }
+
+// Phase reports what the running step is doing.
+func (s *Session) Phase(text string) { s.emit(Event{Kind: Phase, Text: text, Step: s.current()}) }
+
+// Output reports what a command in the guest just wrote.
+func (s *Session) Output(text string) { s.emit(Event{Kind: Output, Text: text, Step: s.current()}) }
+
+func (s *Session) emit(e Event) {
+	e.Time, e.Cell = time.Now(), s.job.Cell.ID
+	s.host.event(e)
+}
+
+// AddCapture stores c under a new id, which it returns.
+func (s *Session) AddCapture(c assay.Capture) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.ID, c.Step = len(s.cell.Captures)+1, s.seq()
+	s.cell.Captures = append(s.cell.Captures, c)
+	return c.ID
+}
+
+// AddDiff stores d under a new id, which it returns.
+func (s *Session) AddDiff(d assay.Diff) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.ID, d.Step = len(s.cell.Diffs)+1, s.seq()
+	s.cell.Diffs = append(s.cell.Diffs, d)
+	return d.ID
+}
+
+// AddGrade stores g under a new id, which it returns. Its verdict counts for
+// the cell's.
+func (s *Session) AddGrade(g assay.Grade) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.ID, g.Step = len(s.cell.Grades)+1, s.seq()
+	s.cell.Grades = append(s.cell.Grades, g)
+	return g.ID
+}
+
+// AddCheck stores a check.
+func (s *Session) AddCheck(ok bool, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cell.Checks = append(s.cell.Checks, assay.Check{Step: s.seq(), OK: ok, Message: message})
+}
+
+// AddMetric stores a number about the cell.
+func (s *Session) AddMetric(name string, value float64, unit string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cell.Metrics = append(s.cell.Metrics, assay.Metric{Name: name, Value: value, Unit: unit})
+}
+
+// Scratch returns the path of a new file or folder that a verb may make; it
+// lives as long as the cell, or, as an Artifact, as long as the results.
+func (s *Session) Scratch(name string) (string, error) {
+	dir := filepath.Join(s.dir, "artifacts")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", &InfraError{Err: err}
+	}
+	return filepath.Join(dir, filepath.FromSlash(name)), nil
+}
+
+// Artifact keeps the file at path beside the results under name, which the
+// cell has not used yet. It returns the artifact's digest.
+func (s *Session) Artifact(name, path string) (string, error) {
+	digest, size, err := fileDigest(path)
+	if err != nil {
+		return "", &InfraError{Err: fmt.Errorf("artifact: %s: %w", name, err)}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen[name] {
+		return "", Scriptf("artifact: %s: the name is taken", name)
+	}
+	s.seen[name] = true
+	s.cell.Files = append(s.cell.Files, assay.Artifact{Name: name, Digest: digest, Size: size, Path: path})
+	return digest, nil
+}
+
+// OnClose registers f to be called when the cell ends, before its machines are
+// closed, latest first.
+func (s *Session) OnClose(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closers = append(s.closers, f)
+}
+
+// seq returns the number of the running step; s.mu is held.
+func (s *Session) seq() int {
+	if len(s.open) == 0 {
+		return 0
+	}
+	return s.cell.Steps[s.open[len(s.open)-1]].Seq
+}
