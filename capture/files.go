@@ -1,0 +1,424 @@
+package capture
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// The type bits of st_mode, the same on every Linux.
+const (
+	typeMask   = 0o170000
+	typeSocket = 0o140000
+	typeLink   = 0o120000
+	typeFile   = 0o100000
+	typeBlock  = 0o060000
+	typeDir    = 0o040000
+	typeChar   = 0o020000
+	typeFIFO   = 0o010000
+)
+
+var typeNames = map[uint32]string{typeSocket: "socket", typeLink: "link", typeFile: "file", typeBlock: "block", typeDir: "dir", typeChar: "char", typeFIFO: "fifo"}
+
+// typeBits is the other way round.
+func typeBits(name string) uint32 {
+	for bits, n := range typeNames {
+		if n == name {
+			return bits
+		}
+	}
+	return 0
+}
+
+// hashLimit is the size up to which a file's content is hashed. Larger files are
+// told apart by size and time of change only, and are problems.
+const hashLimit = 1 << 30
+
+// scan is what the files collector is told beside its source.
+type scan struct {
+	roots  []string
+	known  *prints // nil: nothing is known
+	memory *memory // nil: nothing is remembered
+}
+
+// files observes everything that has a path. It opens regular files only, never
+// follows a link, and leaves file systems out that hold no files of their own.
+type files struct{ scan }
+
+func (files) Name() string    { return "files" }
+func (files) Kinds() []string { return []string{File} }
+
+func (f files) Collect(ctx context.Context, src Source, out *Sink) error {
+	w := &walk{scan: f.scan, src: source{src}, out: out, skip: skippedMounts(src, out), owners: readOwners(src)}
+	w.remembered, w.fresh = f.memory.begin()
+	roots := f.roots
+	if len(roots) == 0 {
+		roots = []string{"/"}
+	}
+	for _, r := range roots {
+		w.root(path.Clean("/" + r))
+	}
+	w.walkAll(ctx)
+	w.readAll(ctx)
+	if ctx.Err() == nil {
+		f.memory.end(w.fresh)
+	}
+	return ctx.Err()
+}
+
+// walk is one walk. The first phase lists folders, the second reads files.
+type walk struct {
+	scan
+	src        source
+	out        *Sink
+	skip       map[string]bool // mount points that are not walked
+	owners     owners
+	remembered map[string]remembered // by the capture before
+	start      int64
+
+	mu     sync.Mutex
+	folded sync.Cond
+	dirs   []string // still to list
+	busy   int      // workers that list one
+	files  []entry  // still to read
+	fresh  map[string]remembered
+}
+
+// entry is one name in a folder.
+type entry struct {
+	path   string
+	stat   Stat
+	target string // of a link
+	text   bool   // its content is to be kept
+}
+
+// root puts a folder, or a single file, at the walk's start.
+func (w *walk) root(p string) {
+	st, err := w.src.Lstat(p)
+	if err != nil {
+		if p != "/" && errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		w.out.Problem("files: %s: %v", p, err)
+		return
+	}
+	w.meet(entry{path: p, stat: st, target: w.src.target(p, st)})
+}
+
+// meet notes one entry: a known one is marked, a folder is queued, a file is left
+// for the second phase, anything else is a record at once.
+func (w *walk) meet(e entry) {
+	if len(e.path) > maxPath {
+		w.out.Problem("files: %s: path of %d bytes left out, at most %d", cut(e.path, 80), len(e.path), maxPath)
+		return
+	}
+	kind := e.stat.Mode & typeMask
+	known := w.isKnown(e)
+	if !known && kind != typeFile {
+		w.out.Add(w.record(e))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case kind == typeDir && !w.skip[e.path]:
+		w.dirs = append(w.dirs, e.path)
+	case kind == typeFile && !known:
+		w.files = append(w.files, e)
+	}
+}
+
+func (w *walk) isKnown(e entry) bool {
+	if w.known == nil {
+		return false
+	}
+	print := w.known.of(Escape(e.path), plainStat(e), w.owners.users[e.stat.UID], w.owners.groups[e.stat.GID])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known.has(print)
+}
+
+// plainStat is the part of an entry's stat that its record tells again.
+func plainStat(e entry) Stat {
+	s := e.stat
+	if unstable(e.path) {
+		s.Size, s.Mtime, s.Ctime = 0, 0, 0
+	}
+	return s
+}
+
+// walkAll lists folders until none is left.
+func (w *walk) walkAll(ctx context.Context) {
+	w.folded.L = &w.mu
+	stop := context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.folded.Broadcast()
+	})
+	defer stop()
+	parallel(func() {
+		for dir, ok := w.next(ctx); ok; dir, ok = w.next(ctx) {
+			w.list(dir)
+			w.done()
+		}
+	})
+}
+
+// next takes a folder, waiting while others may still find some.
+func (w *walk) next(ctx context.Context) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.dirs) == 0 && w.busy > 0 && ctx.Err() == nil {
+		w.folded.Wait()
+	}
+	if len(w.dirs) == 0 || ctx.Err() != nil {
+		return "", false
+	}
+	dir := w.dirs[len(w.dirs)-1]
+	w.dirs = w.dirs[:len(w.dirs)-1]
+	w.busy++
+	return dir, true
+}
+
+func (w *walk) done() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy--
+	w.folded.Broadcast()
+}
+
+func (w *walk) list(dir string) {
+	entries, err := w.src.list(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.out.Problem("files: %s: %v", dir, err)
+	}
+	for _, e := range entries {
+		w.meet(e)
+	}
+}
+
+// readAll reads the files that the walk left over. Which of them have their text
+// kept is decided in the order of paths, so that the same guest gives the same records.
+func (w *walk) readAll(ctx context.Context) {
+	slices.SortFunc(w.files, func(a, b entry) int { return strings.Compare(a.path, b.path) })
+	var texts, lists int64
+	for i := range w.files {
+		e := &w.files[i]
+		budget := &texts
+		if ownerList(e.path) {
+			budget = &lists
+		}
+		if keepsText(e.path, e.stat.Size) && *budget+e.stat.Size <= textTotal {
+			*budget += e.stat.Size
+			e.text = true
+		}
+	}
+	var next int
+	parallel(func() {
+		buf := make([]byte, 128<<10)
+		for ctx.Err() == nil {
+			w.mu.Lock()
+			i := next
+			next++
+			w.mu.Unlock()
+			if i >= len(w.files) {
+				return
+			}
+			w.read(w.files[i], buf)
+		}
+	})
+}
+
+// read makes a regular file's record. A file that went away meanwhile is none.
+func (w *walk) read(e entry, buf []byte) {
+	r := w.record(e)
+	old, ok := w.remembered[e.path]
+	if !ok || old.stat != shape(e.stat) || old.asked != e.text {
+		var err error
+		if old, err = w.content(e, buf); errors.Is(err, fs.ErrNotExist) {
+			return
+		} else if err != nil {
+			r.Attrs["unread"] = line(cause(err))
+		}
+	}
+	if old.hashed {
+		r.Attrs["sha256"] = hex.EncodeToString(old.sum[:])
+	}
+	for k, v := range old.extra {
+		r.Attrs[k] = v
+	}
+	if old.hashed {
+		w.keep(e, old)
+	}
+	w.out.Add(r)
+}
+
+// keep remembers a file for the next capture, unless it changed so lately that
+// another change could leave the same time behind.
+func (w *walk) keep(e entry, m remembered) {
+	if w.fresh == nil || recent(e.stat.Ctime) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fresh[e.path] = m
+}
+
+// content hashes a file and reads what else only it tells.
+func (w *walk) content(e entry, buf []byte) (remembered, error) {
+	m := remembered{stat: shape(e.stat), asked: e.text, extra: w.xattrs(e.path)}
+	if unstable(e.path) {
+		return m, nil
+	}
+	if e.stat.Size > hashLimit {
+		return m, fmt.Errorf("%d bytes, at most %d are hashed", e.stat.Size, int64(hashLimit))
+	}
+	f, err := w.src.open(e.path)
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	var text strings.Builder
+	dst := io.Writer(h)
+	if e.text {
+		dst = io.MultiWriter(h, &text)
+	}
+	n, err := io.CopyBuffer(onlyWriter{dst}, io.LimitReader(f, hashLimit+1), buf)
+	if err != nil {
+		return m, err
+	}
+	if n > hashLimit {
+		return m, fmt.Errorf("grows while it is read")
+	}
+	m.hashed = true
+	h.Sum(m.sum[:0])
+	if e.text && n <= textLimit(e.path) && isText(text.String()) {
+		m.set("text", text.String())
+	}
+	return m, nil
+}
+
+// onlyWriter hides ReadFrom, so that CopyBuffer uses its buffer.
+type onlyWriter struct{ io.Writer }
+
+// record makes what an entry's inode tells.
+func (w *walk) record(e entry) Record {
+	s := plainStat(e)
+	kind := s.Mode & typeMask
+	a := make(map[string]string, 16)
+	a["type"] = typeNames[kind]
+	a["mode"] = fmt.Sprintf("%04o", s.Mode&0o7777)
+	a["uid"], a["gid"] = decimal(s.UID), decimal(s.GID)
+	a["ino"] = decimal(s.Ino)
+	a["mtime"], a["ctime"] = decimal(s.Mtime), decimal(s.Ctime)
+	setIf(a, "owner", w.owners.users[s.UID])
+	setIf(a, "group", w.owners.groups[s.GID])
+	switch kind {
+	case typeFile:
+		if !unstable(e.path) {
+			a["size"] = decimal(s.Size)
+		}
+		return Record{Kind: File, Key: Escape(e.path), Attrs: a}
+	case typeLink:
+		a["target"] = Escape(e.target)
+	case typeChar, typeBlock:
+		a["rdev"] = fmt.Sprintf("%d:%d", major(s.Rdev), minor(s.Rdev))
+	}
+	for k, v := range w.xattrs(e.path) {
+		a[k] = v
+	}
+	return Record{Kind: File, Key: Escape(e.path), Attrs: a}
+}
+
+func setIf(a map[string]string, name, value string) {
+	if value != "" {
+		a[name] = value
+	}
+}
+
+// major and minor take a device number apart as the kernel packs it.
+func major(dev uint64) uint64 { return dev>>8&0xfff | dev>>32&^0xfff }
+func minor(dev uint64) uint64 { return dev&0xff | dev>>12&^0xff }
+
+// The texts that are kept, so that a diff can show them.
+const (
+	maxText   = 64 << 10 // bytes of one file
+	maxList   = 4 << 20  // bytes of a package's list of files
+	textTotal = 16 << 20 // bytes of all texts, and again of all lists
+)
+
+var textRoots = []string{"/etc/", "/home/", "/root/", "/usr/local/", "/opt/", "/srv/", "/var/spool/", "/tmp/"}
+
+// keepsText reports whether a file's text belongs into its record: the small ones
+// of the places that people and installers edit, and dpkg's lists of files, which
+// tell what belongs to which package. What holds secrets does not.
+func keepsText(p string, size int64) bool {
+	if size > textLimit(p) || size == 0 || secret(p) {
+		return false
+	}
+	return ownerList(p) || slices.ContainsFunc(textRoots, func(root string) bool { return strings.HasPrefix(p, root) })
+}
+
+func textLimit(p string) int64 {
+	if ownerList(p) {
+		return maxList
+	}
+	return maxText
+}
+
+// ownerList reports whether p is dpkg's list of a package's files.
+func ownerList(p string) bool {
+	return strings.HasPrefix(p, dpkgInfo) && strings.HasSuffix(p, ".list")
+}
+
+// secret reports whether a file holds passwords or private keys by its name.
+func secret(p string) bool {
+	base := strings.TrimSuffix(path.Base(p), "-")
+	switch {
+	case base == "shadow", base == "gshadow", strings.HasPrefix(p, "/etc/ssl/private/"):
+		return true
+	case strings.HasPrefix(base, "ssh_host_") && !strings.HasSuffix(base, ".pub"):
+		return true
+	}
+	return strings.Contains(p, "/.ssh/id_") && !strings.HasSuffix(base, ".pub")
+}
+
+// isText reports whether a file's content is text, and not a private key.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsRune(s, 0) && !strings.Contains(s, "PRIVATE KEY-----")
+}
+
+// owners maps ids to names.
+type owners struct{ users, groups map[uint32]string }
+
+func readOwners(src Source) owners {
+	return owners{idNames(src, "/etc/passwd"), idNames(src, "/etc/group")}
+}
+
+// idNames reads the third field of each line, and the first: the first name that
+// an id has counts.
+func idNames(src Source, file string) map[uint32]string {
+	ids := map[uint32]string{}
+	data, _ := src.ReadFile(file, 4<<20)
+	for l := range strings.Lines(string(data)) {
+		f := strings.Split(l, ":")
+		if len(f) < 3 {
+			continue
+		}
+		id, err := strconv.ParseUint(f[2], 10, 32)
+		if _, dup := ids[uint32(id)]; err == nil && !dup {
+			ids[uint32(id)] = line(f[0])
+		}
+	}
+	return ids
+}
