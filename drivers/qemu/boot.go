@@ -1,0 +1,284 @@
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"assay/guest"
+	"assay/vm"
+)
+
+// How long a guest may take until its agent answers.
+const (
+	bootKVM   = time.Minute
+	bootTCG   = 4 * time.Minute
+	resumeMax = time.Minute // for a guest that was running when it was saved
+)
+
+const (
+	consoleLook = 250 * time.Millisecond // how often a booting console is read for a panic
+	tailSize    = 64 << 10               // bytes of console that a *vm.BootError carries
+)
+
+// A guestError is an end that is the guest's doing, not the hypervisor's.
+type guestError string
+
+func (e guestError) Error() string { return string(e) }
+
+// guestsDoing reports whether err is the guest's doing.
+func guestsDoing(err error) bool {
+	_, ok := errors.AsType[guestError](err)
+	return ok
+}
+
+// boot makes the machine's first layer over the image and boots it. The
+// returned client is connected; the caller closes it.
+func (m *machine) boot(ctx context.Context, mem ram) (*guest.Client, error) {
+	err := createOverlay(m.path(layerName(0)), m.hw.Image.Disk, m.hw.Image.Format, m.hw.Size)
+	if err != nil {
+		return nil, err
+	}
+	if m.hw.Code != "" {
+		if err := copyFile(varsTemplate(m.hw.Code), m.path(varsName)); err != nil {
+			return nil, err
+		}
+	}
+	m.grew(0)
+	p, err := m.start(ctx, mem, nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := m.await(ctx, p, m.d.bootDeadline(m.tools))
+	if err != nil {
+		return nil, m.bootError(ctx, err)
+	}
+	return c, m.grow(ctx, c)
+}
+
+// bootDeadline is how long a boot may take.
+func (d *driver) bootDeadline(t tools) time.Duration {
+	switch {
+	case d.cfg.BootDeadline > 0:
+		return d.cfg.BootDeadline
+	case t.Accel == accelTCG:
+		return bootTCG
+	}
+	return bootKVM
+}
+
+// await waits until the agent answers on a fresh line. It gives up at once when
+// QEMU ends or the console shows a panic.
+func (m *machine) await(ctx context.Context, p *process, limit time.Duration) (*guest.Client, error) {
+	wait, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go m.watch(wait, cancel, p, limit)
+	conn, err := m.Dial(wait)
+	if err != nil {
+		return nil, err
+	}
+	c, err := guest.Connect(wait, conn)
+	if err != nil {
+		conn.Close()
+		if cause := context.Cause(wait); cause != nil {
+			err = cause
+		}
+		return nil, p.explain(ctx, err)
+	}
+	return c, nil
+}
+
+// watch cancels the wait for a guest that will not come.
+func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *process, limit time.Duration) {
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	look := time.NewTicker(consoleLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.done:
+			cancel(p.death())
+			return
+		case <-late.C:
+			cancel(guestError(fmt.Sprintf("no answer from the agent in %v", limit)))
+			return
+		case <-look.C:
+			if line := m.panicLine(); line != "" {
+				cancel(guestError(line))
+				return
+			}
+		}
+	}
+}
+
+// panicLine returns the line of the console's tail in which the kernel panics.
+func (m *machine) panicLine() string {
+	tail, err := readTail(m.path(consoleName), tailSize)
+	if err != nil {
+		return ""
+	}
+	at := bytes.Index(tail, []byte("Kernel panic"))
+	if at < 0 {
+		return ""
+	}
+	text, _, _ := bytes.Cut(tail[at:], []byte("\n"))
+	if len(text) > 200 {
+		text = text[:200]
+	}
+	return strings.Map(printable, string(text))
+}
+
+// printable drops control characters, which a guest could use to draw on a terminal.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		return -1
+	}
+	return r
+}
+
+// bootError says why a boot failed. The guest's failures are *vm.BootError with
+// the end of the console; the hypervisor's and the caller's are passed on.
+func (m *machine) bootError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if line := m.panicLine(); line != "" {
+		err = guestError(line) // says more than the end that follows
+	}
+	if !guestsDoing(err) {
+		return err
+	}
+	tail, _ := readTail(m.path(consoleName), tailSize)
+	return &vm.BootError{Err: err, Console: tail}
+}
+
+// grow gives the guest's root file system the room that its disk has beyond the
+// image's. A guest without the programs keeps the image's size.
+func (m *machine) grow(ctx context.Context, c *guest.Client) error {
+	if m.hw.Size <= m.hw.Image.Size {
+		return nil
+	}
+	_, err := c.Exec(ctx, guest.Command{Shell: growScript, User: "root", Timeout: time.Minute}, nil, nil, nil)
+	if err != nil {
+		return fmt.Errorf("grow the root file system: %w", err)
+	}
+	return nil
+}
+
+const growScript = `
+src=$(findmnt -no SOURCE / 2>/dev/null || awk '$2 == "/" {print $1; exit}' /proc/mounts)
+src=$(readlink -f "$src"); name=${src##*/}
+if [ -e "/sys/class/block/$name/partition" ]; then
+	part=$(cat "/sys/class/block/$name/partition")
+	disk=$(basename "$(readlink -f "/sys/class/block/$name/..")")
+	growpart "/dev/$disk" "$part"
+fi
+case $(findmnt -no FSTYPE / 2>/dev/null || awk '$2 == "/" {t=$3} END {print t}' /proc/mounts) in
+ext*) resize2fs "$src" ;;
+xfs) xfs_growfs / ;;
+btrfs) btrfs filesystem resize max / ;;
+esac`
+
+// A saved is a guest's state on disk, and how to come up from it.
+type saved struct {
+	mem          ram
+	state        string // path
+	ignoreShared bool   // the memory is in mem.path, not in the state
+	linkDown     bool   // the network cable was out
+}
+
+// resume starts QEMU on the machine's writable layer and lets it run on from s.
+func (m *machine) resume(ctx context.Context, s saved) (*process, error) {
+	state, err := os.Open(s.state)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.start(ctx, s.mem, state)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.load(ctx, s); err != nil {
+		err = p.explain(ctx, err)
+		p.kill(err)
+		return nil, fmt.Errorf("load state: %w", err)
+	}
+	return p, nil
+}
+
+// load loads the state that QEMU inherited and lets the guest run. cont must
+// wait until the state is in: newer versions lose it otherwise.
+func (p *process) load(ctx context.Context, s saved) error {
+	if s.ignoreShared {
+		if err := p.ignoreShared(ctx, true); err != nil {
+			return err
+		}
+	}
+	uri := map[string]any{"uri": fmt.Sprintf("fd:%d", stateFD)}
+	if err := p.monitor.call(ctx, "migrate-incoming", uri, nil); err != nil {
+		return err
+	}
+	if err := p.poll(ctx, "query-status", func(status string) (bool, error) { return status != "inmigrate", nil }); err != nil {
+		return err
+	}
+	if s.linkDown {
+		if err := p.monitor.call(ctx, "set_link", linkArgs(false), nil); err != nil {
+			return err
+		}
+	}
+	return p.monitor.call(ctx, "cont", nil, nil)
+}
+
+// ignoreShared chooses whether saved state leaves out memory that is a shared file.
+func (p *process) ignoreShared(ctx context.Context, on bool) error {
+	return p.monitor.call(ctx, "migrate-set-capabilities", map[string]any{
+		"capabilities": []any{map[string]any{"capability": "x-ignore-shared", "state": on}},
+	}, nil)
+}
+
+// poll repeats a query until done says that its status will do.
+func (p *process) poll(ctx context.Context, query string, done func(status string) (bool, error)) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		var now struct{ Status string }
+		if err := p.monitor.call(ctx, query, nil, &now); err != nil {
+			return err
+		}
+		if ok, err := done(now.Status); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// renew waits for the agent of a resumed guest and gives it the present: fresh
+// randomness and the host's clock; a new machine also gets names of its own.
+func (m *machine) renew(ctx context.Context, p *process, named bool) error {
+	c, err := m.await(ctx, p, resumeMax)
+	if err != nil {
+		return err
+	}
+	defer m.cut()
+	defer c.Close()
+	secret := make([]byte, 96)
+	rand.Read(secret)
+	id := guest.Identity{Entropy: secret[:80], Time: time.Now()}
+	if named {
+		id.Hostname = m.record.Name
+		id.MachineID = hex.EncodeToString(secret[80:])
+	}
+	if err := c.Renew(ctx, id); err != nil {
+		return fmt.Errorf("renew: %w", p.explain(ctx, err))
+	}
+	return nil
+}

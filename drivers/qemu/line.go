@@ -1,0 +1,101 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+)
+
+const (
+	maxSocketPath = 103      // bytes; 104 and an end on some systems, 108 on Linux
+	socketPrefix  = "assay-" // of socket folders in the host's temporary folder
+)
+
+// listen makes the socket that QEMU will accept the agent's line on. Being open
+// before QEMU starts, it can be dialled at once.
+func listen(path string) (*os.File, error) {
+	if err := os.RemoveAll(path); err != nil {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	defer l.Close()
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, err
+	}
+	return l.File()
+}
+
+// A line is a connection to the agent's port whose errors say what became of
+// QEMU, if something did.
+type line struct {
+	net.Conn
+	m *machine
+	p *process
+}
+
+// Dial opens the line to the agent and cuts the earlier one. The agent may not
+// be listening yet: what is written waits for it.
+func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
+	p, err := m.process()
+	if err != nil {
+		return nil, err
+	}
+	m.cut()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", filepath.Join(m.sockets, agentName))
+	if err != nil {
+		return nil, fmt.Errorf("qemu: %s: dial: %w", m.hw.ID, p.explain(ctx, err))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.proc != p || m.closed {
+		conn.Close()
+		return nil, fmt.Errorf("qemu: %s: dial: the machine changed meanwhile", m.hw.ID)
+	}
+	m.line = conn
+	return &line{Conn: conn, m: m, p: p}, nil
+}
+
+// cut ends the line that Dial handed out last.
+func (m *machine) cut() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.line != nil {
+		m.line.Close()
+		m.line = nil
+	}
+}
+
+// Read reads from the agent.
+func (l *line) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	return n, l.reason(err)
+}
+
+// Write writes to the agent.
+func (l *line) Write(b []byte) (int, error) {
+	n, err := l.Conn.Write(b)
+	return n, l.reason(err)
+}
+
+// reason says why the line ended, as far as the driver knows. A deadline stays
+// what it is.
+func (l *line) reason(err error) error {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if errors.Is(err, net.ErrClosed) && !l.p.gone() {
+		return err
+	}
+	if why := l.p.explain(context.Background(), err); why != err {
+		return fmt.Errorf("qemu: %s: %w", l.m.hw.ID, why)
+	}
+	return err
+}
