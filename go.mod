@@ -19,6 +19,7 @@ require (
 )
 
 require (
+	github.com/ulikunitz/xz v0.5.15 // indirect
 	github.com/yuin/goldmark v1.8.7 // indirect
 	mvdan.cc/sh/v3 v3.14.1 // indirect
 )

@@ -3,6 +3,10 @@ package images
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
 	"assay/vm"
 )
@@ -16,6 +20,110 @@ type BuildOptions struct {
 	Progress func(phase string) // told what the build is doing, if set
 }
 
+// Build makes the image of that name from its distribution's packages and
+// returns it. One that is there, with this agent and by this recipe, is returned
+// at once; one with another agent is made again from the packages that are kept,
+// in seconds. What the name meant before keeps working until the new image is
+// whole. Two builders do not build twice: the second waits for the first.
+func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Image, error) {
+	k, err := s.toBuild(name)
+	if err != nil {
+		return vm.Image{}, err
+	}
+	if len(opt.Agent) == 0 {
+		return vm.Image{}, fmt.Errorf("image build: %s: got no agent, want the agent's program", name)
+	}
+	if opt.Progress == nil {
+		opt.Progress = func(string) {}
+	}
+	unlock, err := s.lock(ctx, name, opt.Progress)
+	if err != nil {
+		return vm.Image{}, err
+	}
+	defer unlock()
+	if rec, err := s.Record(name); err == nil && !opt.Fresh && k.isCurrent(rec, opt) {
+		return rec.Image, nil
+	}
+	img, err := s.build(ctx, k, opt)
+	if err != nil {
+		return vm.Image{}, fmt.Errorf("image build: %s: %w", name, explain(err, s.dir))
+	}
+	return img, nil
+}
+
+// toBuild returns the catalog's entry of a name that can be built.
+func (s *Store) toBuild(name string) (known, error) {
+	k, ok := theCatalog.find(name)
+	if !ok {
+		return k, fmt.Errorf("image build: %w", s.notFound(name))
+	}
+	if !k.buildable() {
+		return k, fmt.Errorf("image build: %s is imported, not built: %s", name, k.next())
+	}
+	return k, nil
+}
+
+// isCurrent reports whether building again would change nothing.
+func (k known) isCurrent(rec Record, opt BuildOptions) bool {
+	return rec.How == "build" && rec.Agent == agentDigest(opt.Agent) && rec.Recipe == k.diskDigest() && (rec.Booted || opt.Driver == nil)
+}
+
+// build does the work of Build for the one builder.
+func (s *Store) build(ctx context.Context, k known, opt BuildOptions) (vm.Image, error) {
+	if err := needTools(Tools()); err != nil {
+		return vm.Image{}, err
+	}
+	work, err := s.temp()
+	if err != nil {
+		return vm.Image{}, err
+	}
+	defer work.remove()
+	clock := newClock(opt.Progress)
+	b, err := s.base(ctx, k, opt.Fresh, work, clock.phase)
+	if err != nil {
+		return vm.Image{}, err
+	}
+	dir := filepath.Join(work.path, "version")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return vm.Image{}, err
+	}
+	rec, err := assemble(ctx, k, b, opt.Agent, work, dir, clock.phase)
+	if err != nil {
+		return vm.Image{}, err
+	}
+	rec.Seconds = clock.stop()
+	rec, err = s.commit(dir, rec)
+	return rec.Image, err
+}
+
+// clock times the phases of a build and passes them on.
+type clock struct {
+	tell    func(string)
+	seconds map[string]float64
+	current string
+	since   time.Time
+}
+
+func newClock(tell func(string)) *clock { return &clock{tell: tell, seconds: map[string]float64{}} }
+
+// phase ends the phase before and begins one.
+func (c *clock) phase(name string) {
+	c.stop()
+	c.current, c.since = name, time.Now()
+	c.tell(name)
+}
+
+// stop ends the phase and returns the seconds of all.
+func (c *clock) stop() map[string]float64 {
+	if c.current != "" {
+		c.seconds[c.current] += time.Since(c.since).Seconds()
+		c.current = ""
+	}
+	return c.seconds
+}
+
+var errSoon = errors.New("images: not built yet")
+
 // ImportOptions is what Import needs beside a file.
 type ImportOptions struct {
 	Name     string             // default: OS-VERSION, as the guest says
@@ -24,12 +132,6 @@ type ImportOptions struct {
 	Firmware string             // bios or uefi; default: bios
 	Scratch  string             // folder for the proving machine; default: the system's temporary folder
 	Progress func(phase string) // told what the import is doing, if set
-}
-
-var errSoon = errors.New("images: not built yet")
-
-func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Image, error) {
-	return vm.Image{}, errSoon
 }
 
 func (s *Store) Import(ctx context.Context, file string, opt ImportOptions) (vm.Image, error) {

@@ -57,6 +57,12 @@ func digestFile(path string) (string, error) {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
+// agentDigest returns sha256:… of an agent's bytes.
+func agentDigest(agent []byte) string {
+	h := sha256.Sum256(agent)
+	return "sha256:" + hex.EncodeToString(h[:])
+}
+
 // digest returns sha256:… of parts, each with its length before it, so that
 // moving a byte from one part to the next changes the digest.
 func digest(parts ...[]byte) string {

@@ -333,6 +333,9 @@ func (s *Store) Trim(age time.Duration) (int64, error) {
 // makes its name mean it. What the name meant before stays, for machines that
 // still run on it, until Trim.
 func (s *Store) commit(dir string, rec Record) (Record, error) {
+	if err := writeRecord(dir, rec); err != nil {
+		return rec, err
+	}
 	if err := syncTree(dir); err != nil {
 		return rec, err
 	}
