@@ -13,7 +13,10 @@ import (
 // folder: what a driver keeps between runs goes into its templates folder.
 func Drivers(home string) []vm.Driver {
 	return []vm.Driver{
-		qemu.New(qemu.Config{TemplateDir: filepath.Join(home, "templates")}),
+		qemu.New(qemu.Config{
+			TemplateDir: filepath.Join(home, "templates"),
+			RunDir:      filepath.Join(home, "run"),
+		}),
 		fake.New(),
 	}
 }

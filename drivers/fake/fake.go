@@ -9,6 +9,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -73,13 +74,14 @@ func (d *driver) Image(name string) vm.Image {
 
 // Launch implements vm.Driver.
 func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
-	if err := d.admit(spec); err != nil {
-		return nil, err
+	err := d.admit(spec)
+	var m *machine
+	if err == nil {
+		progress(spec, "booting")
+		m, err = d.boot(ctx, spec)
 	}
-	progress(spec, "booting")
-	m, err := d.boot(ctx, spec)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("fake: %s: %w", spec.Name, err), removeDir(spec))
 	}
 	return m, nil
 }
@@ -122,10 +124,15 @@ func (d *driver) forget(m *machine) error {
 	d.mu.Lock()
 	delete(d.machines, m)
 	d.mu.Unlock()
-	if m.spec.Dir == "" {
+	return removeDir(m.spec)
+}
+
+// removeDir removes a machine's folder, as every driver does.
+func removeDir(spec vm.Spec) error {
+	if spec.Dir == "" {
 		return nil
 	}
-	return os.RemoveAll(m.spec.Dir)
+	return os.RemoveAll(spec.Dir)
 }
 
 // Sweep implements vm.Driver. A fake machine dies with the process that made it,

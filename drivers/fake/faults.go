@@ -37,6 +37,9 @@ func faultOf(image string) fault {
 
 // boot takes the time that a boot takes, and fails if this one does.
 func (f fault) boot(ctx context.Context, delay time.Duration) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	switch f {
 	case bootPanic:
 		return errors.New("the guest's kernel panicked")

@@ -63,7 +63,7 @@ func (d *driver) boot(ctx context.Context, spec vm.Spec) (*machine, error) {
 		console, _ := m.Console()
 		m.off()
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("launch: %s: %w", spec.Name, context.Cause(ctx))
+			return nil, context.Cause(ctx)
 		}
 		return nil, &vm.BootError{Err: err, Console: console}
 	}

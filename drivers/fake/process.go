@@ -55,13 +55,24 @@ func (t *processes) start(ctx context.Context, user string, parent, group int, a
 	return ctx, t.last, nil
 }
 
-// end takes a process that is done out of the table.
+// end takes a process that is done out of the table. What it started lives on
+// as init's child; without such children its context is over too.
 func (t *processes) end(pid int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.all[pid]; p != nil {
-		p.cancel(nil)
-		delete(t.all, pid)
+	gone := t.all[pid]
+	if gone == nil {
+		return
+	}
+	delete(t.all, pid)
+	childless := true
+	for _, p := range t.all {
+		if p.PPID == pid {
+			p.PPID, childless = 1, false
+		}
+	}
+	if childless {
+		gone.cancel(nil)
 	}
 }
 

@@ -1,0 +1,203 @@
+// Package drivertest is the one suite that every driver must pass.
+//
+// It knows the contract of package vm and the line of package guest. It knows no
+// hypervisor: where drivers may differ, it asks the machine.
+package drivertest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"assay/guest"
+	"assay/vm"
+)
+
+// Config says what to test. Its fields are the only ways in which a driver may
+// differ from the others.
+type Config struct {
+	Driver vm.Driver
+	Image  vm.Image // a Debian, or something that looks like one
+
+	// RunDir is the folder below which the driver's Sweep looks for machines; the
+	// suite puts each machine into RunDir/OWNER/NAME. Empty: a temporary folder.
+	RunDir string
+
+	CPUs    int           // of each machine; default 1
+	Memory  int64         // of each machine, bytes; default 512 MiB
+	Timeout time.Duration // of each row; default 5 minutes
+
+	// Cold makes every launch boot, for a driver that clones templates otherwise.
+	Cold bool
+}
+
+// Run runs the suite as subtests of t, each on a fresh machine. It skips when
+// the hypervisor is absent, unless ASSAY_MUST_RUN names the driver: then that is
+// a failure.
+func Run(t *testing.T, cfg Config) {
+	t.Helper()
+	name := cfg.Driver.Name()
+	info, err := cfg.Driver.Probe(t.Context())
+	if err != nil {
+		Skip(t, name, fmt.Sprintf("%s: %v", name, err))
+	}
+	if cfg.RunDir == "" {
+		cfg.RunDir = t.TempDir()
+	}
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			if why := r.missing(info); why != "" {
+				t.Skip(why)
+			}
+			runRow(t, r, cfg, info)
+		})
+	}
+}
+
+// Skip skips a test for a reason that ASSAY_MUST_RUN, a list of names with
+// commas, can turn into a failure: a skip that nobody notices proves nothing.
+func Skip(t testing.TB, name, reason string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("ASSAY_MUST_RUN"), ","), name) {
+		t.Fatalf("%s must run here (ASSAY_MUST_RUN): %s", name, reason)
+	}
+	t.Skip(reason)
+}
+
+// reporter is the part of testing.TB that rows use, so that the suite's own
+// tests can watch a driver fail.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
+	Cleanup(func())
+	TempDir() string
+	Context() context.Context
+}
+
+// row is one line of the suite.
+type row struct {
+	name string
+	need vm.Capability // empty: every driver
+	fn   func(*env)
+}
+
+// missing says why the row does not apply; "" if it does.
+func (r row) missing(info vm.Info) string {
+	if r.need == "" || slices.Contains(info.Capabilities, r.need) {
+		return ""
+	}
+	return fmt.Sprintf("the driver does not claim %q", r.need)
+}
+
+// runRow runs one row on a machine of its own.
+func runRow(t reporter, r row, cfg Config, info vm.Info) {
+	t.Helper()
+	timeout := cfg.Timeout
+	if timeout == 0 {
+		timeout = 5 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	e := &env{reporter: t, cfg: cfg, info: info, ctx: ctx, owner: "dt-" + strings.ToLower(rand.Text()[:8])}
+	t.Cleanup(func() {
+		defer cancel()
+		if n, err := cfg.Driver.Sweep(context.WithoutCancel(ctx), e.owner); n != 0 || err != nil {
+			t.Errorf("after the row Sweep finds %d machines (%v), want 0: Close left them behind", n, err)
+		}
+	})
+	e.m = e.launch("main")
+	e.c = e.dial(e.m)
+	r.fn(e)
+}
+
+// env is one fresh machine and a line into it.
+type env struct {
+	reporter
+	cfg   Config
+	info  vm.Info
+	ctx   context.Context
+	owner string
+	m     vm.Machine
+	c     *guest.Client
+}
+
+// must ends the row at an error.
+func (e *env) must(err error) {
+	e.Helper()
+	if err != nil {
+		e.Fatalf("%v", err)
+	}
+}
+
+// spec asks for a small machine in a folder of its own.
+func (e *env) spec(name string) vm.Spec {
+	e.Helper()
+	dir := filepath.Join(e.cfg.RunDir, e.owner, name)
+	e.must(os.MkdirAll(dir, 0o700))
+	return vm.Spec{
+		Name: name, Owner: e.owner, Dir: dir, Image: e.cfg.Image, CPUs: max(e.cfg.CPUs, 1),
+		Memory: max(e.cfg.Memory, 512<<20), Cold: e.cfg.Cold, Progress: func(phase string) { e.Logf("%s: %s", name, phase) },
+	}
+}
+
+// launch makes a machine that is closed when the row is done.
+func (e *env) launch(name string) vm.Machine {
+	e.Helper()
+	m, err := e.cfg.Driver.Launch(e.ctx, e.spec(name))
+	e.must(err)
+	e.closes(m)
+	return m
+}
+
+func (e *env) closes(m vm.Machine) {
+	e.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			e.Errorf("close: %v", err)
+		}
+	})
+}
+
+// dial opens a line that is closed when the row is done.
+func (e *env) dial(m vm.Machine) *guest.Client {
+	e.Helper()
+	conn, err := m.Dial(e.ctx)
+	e.must(err)
+	c, err := guest.Connect(e.ctx, conn)
+	e.must(err)
+	e.Cleanup(func() { c.Close() })
+	return c
+}
+
+// sh runs a line of shell and returns its standard output; it must exit with 0.
+func (e *env) sh(c *guest.Client, line string) string {
+	e.Helper()
+	var out, complaint strings.Builder
+	exit, err := c.Exec(e.ctx, guest.Command{Shell: line}, nil, &out, &complaint)
+	if err != nil || exit.Code != 0 {
+		e.Fatalf("%s: got exit %d %s, %v, %q; want 0", line, exit.Code, exit.Signal, err, complaint.String())
+	}
+	return out.String()
+}
+
+// ability returns the machine's ability, which the row needs and so must exist.
+func ability[T any](e *env, m vm.Machine) T {
+	e.Helper()
+	a, err := vm.As[T](m)
+	e.must(err)
+	return a
+}
+
+// gone fails unless a folder has vanished or is empty.
+func (e *env) gone(dir string) {
+	e.Helper()
+	if left, err := os.ReadDir(dir); err == nil && len(left) > 0 {
+		e.Errorf("%s holds %v, want nothing left", filepath.Base(dir), left)
+	}
+}
