@@ -7,82 +7,72 @@
 package results
 
 import (
-	"context"
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"time"
-
-	"assay"
 )
 
-// A DB is an open results database and the artifacts beside it.
-type DB struct{}
+// A DB is an open results database and the artifacts beside it. It is safe for
+// concurrent use, also by several processes: writers wait for one another.
+type DB struct {
+	path  string
+	write *sql.DB // one connection; nil when opened for reading
+	read  *sql.DB // connections for our own questions
+	ask   *sql.DB // connections for the user's: they can do nothing but read, whatever they are told
+}
 
-// Open opens the database at path for reading and writing.
-func Open(path string) (*DB, error) { return nil, errors.ErrUnsupported }
+// busyTimeout is how long a writer waits for the writers of other processes.
+const busyTimeout = 20 * time.Second
 
-// OpenReadOnly opens the database at path for reading.
-func OpenReadOnly(path string) (*DB, error) { return nil, errors.ErrUnsupported }
+// Open opens the database at path for reading and writing. A missing one is
+// made, with its folder; an older one is migrated. A file that is damaged, made
+// by a newer assay or not ours is an *Error and stays as it is, byte for byte.
+// The caller closes the DB.
+func Open(path string) (*DB, error) {
+	if err := create(path); err != nil {
+		return nil, explain(path, err)
+	}
+	version, err := inspect(path)
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	db := &DB{path: path, write: writer(path), read: reader(path, false, nil), ask: reader(path, false, confine)}
+	if err = db.write.Ping(); err == nil && version < latestVersion {
+		err = migrate(db.write, migrations)
+	}
+	if err != nil {
+		return nil, explain(path, errors.Join(err, db.Close()))
+	}
+	return db, nil
+}
+
+// OpenReadOnly opens the database at path for reading; the recording methods
+// return an error. A missing file is an *Error that says how to make one. The
+// caller closes the DB.
+func OpenReadOnly(path string) (*DB, error) {
+	version, err := inspect(path)
+	if err == nil && version < latestVersion {
+		err = &Error{Reason: "made by an older assay", Remedy: "run it once with \"assay run\", which brings it up to date"}
+	}
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	immutable := settled(path)
+	return &DB{path: path, read: reader(path, immutable, nil), ask: reader(path, immutable, confine)}, nil
+}
 
 // Close closes the database.
-func (db *DB) Close() error { return errors.ErrUnsupported }
-
-// StartRun records that a run began.
-func (db *DB) StartRun(run assay.Run) error { return errors.ErrUnsupported }
-
-// StartCell records that a cell began.
-func (db *DB) StartCell(runID string, c *assay.Cell) error { return errors.ErrUnsupported }
-
-// FinishCell records a cell.
-func (db *DB) FinishCell(runID string, c *assay.Cell) error { return errors.ErrUnsupported }
-
-// FinishRun records how a run ended.
-func (db *DB) FinishRun(run assay.Run) error { return errors.ErrUnsupported }
-
-// Interrupted closes a run whose process died.
-func (db *DB) Interrupted(runID string) error { return errors.ErrUnsupported }
-
-// Run returns a run as recorded.
-func (db *DB) Run(id string) (assay.Run, error) { return assay.Run{}, errors.ErrUnsupported }
-
-// A RunFilter chooses runs. Empty fields choose all.
-type RunFilter struct {
-	Script  string        // glob on the script's name
-	Since   time.Time     // started at or after
-	Verdict assay.Verdict // of the run
+func (db *DB) Close() error {
+	err := errors.Join(db.read.Close(), db.ask.Close())
+	if db.write != nil {
+		err = errors.Join(db.write.Close(), err)
+	}
+	return err
 }
 
-// Runs returns the newest runs, newest first; limit 0 means all.
-func (db *DB) Runs(limit int, f RunFilter) ([]assay.RunSummary, error) {
-	return nil, errors.ErrUnsupported
-}
+// Path returns the path that the database was opened with.
+func (db *DB) Path() string { return db.path }
 
-// A TrendQuery chooses what Trend shows. Empty fields choose all.
-type TrendQuery struct {
-	Script  string    // glob on the script's name
-	Test    string    // glob
-	Subject string    // glob
-	OS      string    // glob on "debian-12" or "debian"
-	Driver  string    // name
-	Since   time.Time // cells started at or after
-	Metric  string    // score (default), letter, seconds, findings, boot
-	By      string    // test (default), axis, rule
-	Last    int       // points a cell; default 20
-}
-
-// Trend answers by OS version over time.
-func (db *DB) Trend(q TrendQuery) (assay.Trend, error) { return assay.Trend{}, errors.ErrUnsupported }
-
-// Rows is a query's answer.
-type Rows struct {
-	Columns   []string
-	Values    [][]any // int64, float64, string, []byte or nil
-	Truncated bool    // there were more rows than MaxRows
-}
-
-// Query runs one SELECT.
-func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Artifact returns the path of the artifact with a digest.
-func (db *DB) Artifact(digest string) (string, error) { return "", errors.ErrUnsupported }
+// artifacts returns the folder that holds the artifacts.
+func (db *DB) artifacts() string { return filepath.Join(filepath.Dir(db.path), "artifacts") }

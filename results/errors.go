@@ -1,0 +1,84 @@
+package results
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// An Error says in words why a database cannot be used, and what to do.
+type Error struct {
+	Path   string
+	Reason string // what is wrong with the file
+	Remedy string // what the user can do
+	Err    error  // the cause, when there is one
+}
+
+// Error returns the path, the reason, the cause and the remedy.
+func (e *Error) Error() string {
+	text := "results: " + e.Path + ": " + e.Reason
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	if e.Remedy != "" {
+		text += "; " + e.Remedy
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// remedies say what to do about SQLite's own errors.
+var remedies = map[sqlite3.ErrNo]Error{
+	sqlite3.ErrNotADB:   {Reason: "not a database", Remedy: "delete it, or use --db with another file"},
+	sqlite3.ErrCorrupt:  {Reason: "damaged", Remedy: `keep it, try "sqlite3 FILE .recover", and use --db with another file meanwhile`},
+	sqlite3.ErrFull:     {Reason: "the disk is full", Remedy: "free some space and run again; the cells that were stored are kept"},
+	sqlite3.ErrIoErr:    {Reason: "the disk cannot be written or read", Remedy: "check the disk and its free space; the cells that were stored are kept"},
+	sqlite3.ErrReadonly: {Reason: "cannot be written", Remedy: "change the permissions of the file and its folder, or use --db"},
+	sqlite3.ErrCantOpen: {Reason: "cannot be opened", Remedy: "check that the folder exists and can be written, or use --db"},
+	sqlite3.ErrPerm:     {Reason: "cannot be opened", Remedy: "change its permissions, or use --db"},
+	sqlite3.ErrBusy:     {Reason: fmt.Sprintf("in use by another process for more than %v", busyTimeout), Remedy: "wait for it, or use --db"},
+	sqlite3.ErrLocked:   {Reason: "in use by another process", Remedy: "wait for it, or use --db"},
+}
+
+// explain turns err into an *Error about path with a remedy, where we know one.
+func explain(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *Error
+	if errors.As(err, &known) {
+		if known.Path == "" {
+			known.Path = path
+		}
+		return err
+	}
+	var failed sqlite3.Error
+	if !errors.As(err, &failed) {
+		return explainFile(path, err)
+	}
+	e, ok := remedies[failed.Code]
+	if !ok {
+		return fmt.Errorf("results: %s: %w", path, err)
+	}
+	e.Path, e.Err = path, err
+	return &e
+}
+
+// explainFile is explain for the errors of the file system.
+func explainFile(path string, err error) error {
+	e := &Error{Path: path, Err: err}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
+		e.Reason, e.Remedy = "the disk is full", remedies[sqlite3.ErrFull].Remedy
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		e.Reason, e.Remedy = "cannot be written", remedies[sqlite3.ErrReadonly].Remedy
+	default:
+		return fmt.Errorf("results: %s: %w", path, err)
+	}
+	return e
+}
