@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -214,7 +215,7 @@ func inspectPages(path string, db *sql.DB) error {
 		return err
 	}
 	if first != "ok" {
-		return damaged(errors.New(first))
+		return damaged(errors.New(strings.Join(strings.Fields(strings.TrimPrefix(first, "*** in database main ***")), " ")))
 	}
 	return nil
 }
