@@ -1,0 +1,223 @@
+package guest
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// The shape of the trees that travel.
+const (
+	maxTreeDepth = 128
+	smallFile    = 64 << 10 // read whole, whatever size the kernel names: /proc says 0
+	maxGrown     = 1 << 20  // what a small file may have grown to when it is read
+)
+
+// A packer writes a tree as a tar stream whose names begin with the root's name.
+// It follows no link below the root.
+type packer struct {
+	ctx   context.Context
+	tw    *tar.Writer
+	bound PullOptions
+	stats TransferStats
+	buf   []byte
+}
+
+// pack writes the file or tree at root, under the name base, to w. A root that
+// is a symlink is followed; links below it are packed as links. What is neither
+// file, folder nor link is skipped and named.
+func pack(ctx context.Context, root, base string, bound PullOptions, w io.Writer) (TransferStats, error) {
+	root, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return TransferStats{}, err
+	}
+	info, err := os.Lstat(root)
+	if err != nil {
+		return TransferStats{}, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return TransferStats{}, fmt.Errorf("%s: got %s, want a file or a folder", root, info.Mode().Type())
+	}
+	bw := bufio.NewWriterSize(w, chunkSize)
+	p := packer{ctx: ctx, tw: tar.NewWriter(bw), bound: bound.orDefault(), buf: make([]byte, chunkSize)}
+	if err := p.add(root, base, info, 0); err != nil {
+		return p.stats, err
+	}
+	if err := p.tw.Close(); err != nil {
+		return p.stats, err
+	}
+	return p.stats, bw.Flush()
+}
+
+// orDefault fills in the bounds that were not given.
+func (o PullOptions) orDefault() PullOptions {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.MaxFiles <= 0 {
+		o.MaxFiles = DefaultMaxFiles
+	}
+	return o
+}
+
+// count checks the bounds before another entry of size bytes is taken.
+func (o PullOptions) count(t *TransferStats, name string, size int64) error {
+	if n := int64(t.Files+t.Dirs) + 1; n > o.MaxFiles {
+		return fmt.Errorf("%s: got more than %d files: %w", printable(name, maxPath), o.MaxFiles, ErrLimit)
+	}
+	if size < 0 || size > o.MaxBytes-t.Bytes {
+		return fmt.Errorf("%s: got more than %d bytes: %w", printable(name, maxPath), o.MaxBytes, ErrLimit)
+	}
+	return nil
+}
+
+// skip names what is left out.
+func (t *TransferStats) skip(name string) {
+	if len(t.Skipped) < maxSkipped {
+		t.Skipped = append(t.Skipped, name)
+	}
+}
+
+// add packs one path and what is below it. What vanishes meanwhile is skipped.
+func (p *packer) add(file, name string, info fs.FileInfo, depth int) error {
+	if err := context.Cause(p.ctx); err != nil {
+		return err
+	}
+	if depth > maxTreeDepth {
+		return fmt.Errorf("%s: got a tree deeper than %d: %w", file, maxTreeDepth, ErrLimit)
+	}
+	size := info.Size()
+	if !info.Mode().IsRegular() {
+		size = 0
+	}
+	if err := p.bound.count(&p.stats, file, size); err != nil {
+		return err
+	}
+	err := p.addTyped(file, name, info, depth)
+	if depth > 0 && errors.Is(err, fs.ErrNotExist) {
+		p.stats.skip(file)
+		return nil
+	}
+	return err
+}
+
+func (p *packer) addTyped(file, name string, info fs.FileInfo, depth int) error {
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return p.addDir(file, name, info, depth)
+	case mode.IsRegular():
+		return p.addFile(file, name, info)
+	case mode.Type() == fs.ModeSymlink:
+		target, err := os.Readlink(file)
+		if err != nil {
+			return err
+		}
+		p.stats.Files++
+		return p.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777})
+	}
+	p.stats.skip(file)
+	return nil
+}
+
+func (p *packer) addDir(file, name string, info fs.FileInfo, depth int) error {
+	entries, err := os.ReadDir(file)
+	if err != nil {
+		return err
+	}
+	p.stats.Dirs++
+	h := &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: int64(info.Mode().Perm())}
+	if err := p.tw.WriteHeader(h); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		child := filepath.Join(file, e.Name())
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			p.stats.skip(child)
+			continue
+		}
+		if err == nil {
+			err = p.add(child, path.Join(name, e.Name()), info, depth+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addFile packs a regular file, if it is still the one that info describes.
+func (p *packer) addFile(file, name string, info fs.FileInfo) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if now, err := f.Stat(); err != nil || !os.SameFile(now, info) {
+		return fmt.Errorf("%s: it was replaced while it was read", file)
+	}
+	r, size := io.Reader(f), info.Size()
+	if size < smallFile {
+		b, err := readAll(f, maxGrown)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		return p.writeFile(name, info, int64(len(b)), b)
+	}
+	if err := p.writeFile(name, info, size, nil); err != nil {
+		return err
+	}
+	return p.stream(file, io.LimitReader(r, size), size)
+}
+
+// writeFile writes a file's header, and its content where that is at hand.
+func (p *packer) writeFile(name string, info fs.FileInfo, size int64, content []byte) error {
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: int64(info.Mode().Perm())}
+	if err := p.tw.WriteHeader(h); err != nil {
+		return err
+	}
+	p.stats.Files++
+	p.stats.Bytes += size
+	_, err := p.tw.Write(content)
+	return err
+}
+
+// stream copies size bytes of a file that may be large.
+func (p *packer) stream(file string, r io.Reader, size int64) error {
+	n, err := copyBuffer(p.ctx, p.tw, r, p.buf)
+	if err == nil && n < size {
+		err = errors.New("it shrank while it was read")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// copyBuffer is io.CopyBuffer without the short cuts that ignore the buffer, and
+// with an ear for ctx.
+func copyBuffer(ctx context.Context, w io.Writer, r io.Reader, buf []byte) (total int64, err error) {
+	for ctx.Err() == nil {
+		n, rerr := r.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return total, err
+			}
+			total += int64(n)
+		}
+		if rerr == io.EOF {
+			return total, nil
+		}
+		if rerr != nil {
+			return total, rerr
+		}
+	}
+	return total, context.Cause(ctx)
+}
