@@ -1,12 +1,17 @@
 package images
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,14 +151,71 @@ func whileScanning(limit time.Time, fill func(io.Writer) error) (*rootfs, error)
 	return res.found, res.err
 }
 
-// debootstrap writes the image's files to w as a tar stream.
+// maxRetries bounds how often a build is begun again without packages that the
+// mirror lists and does not have.
+const maxRetries = 4
+
+// debootstrap writes the image's files to w as a tar stream. Mirrors sometimes list a package before they have it: then its
+// next older version is taken.
 func debootstrap(ctx context.Context, k known, work *tempDir, w io.Writer, progress func(string)) error {
-	hook := filepath.Join(work.shared, "customise.sh")
-	if err := os.WriteFile(hook, customiseScript, 0o755); err != nil {
+	var absent []absentPackage
+	for try := 0; ; try++ {
+		err := debootstrapWithout(ctx, k, absent, work, w, progress)
+		if err == nil || try == maxRetries {
+			return err
+		}
+		more := findAbsent(err)
+		if len(more) == 0 {
+			return err
+		}
+		for _, p := range more {
+			progress("the mirror lists " + p.name + " " + p.version + " but does not have it; taking an older one")
+		}
+		absent = append(absent, more...)
+	}
+}
+
+// absentPackage is a package that a mirror lists and does not have.
+type absentPackage struct{ name, version string }
+
+var absentRE = regexp.MustCompile(`Failed to fetch \S*/([^/_\s]+)_([^/_\s]+)_[a-z0-9]+\.deb\s+404\b`)
+
+// findAbsent returns the packages that a failed mmdebstrap could not fetch.
+func findAbsent(err error) []absentPackage {
+	var failed *commandError
+	if !errors.As(err, &failed) {
+		return nil
+	}
+	var list []absentPackage
+	for _, m := range absentRE.FindAllStringSubmatch(failed.Stderr, -1) {
+		version, err := url.PathUnescape(m[2])
+		p := absentPackage{m[1], version}
+		if err == nil && !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// pins returns apt preferences that keep apt from choosing the absent packages.
+// A file's name lacks the version's epoch, hence the star.
+func pins(absent []absentPackage) []byte {
+	var b bytes.Buffer
+	for _, p := range absent {
+		fmt.Fprintf(&b, "Package: %s\nPin: version *%s\nPin-Priority: -1\n\n", p.name, p.version)
+	}
+	return b.Bytes()
+}
+
+// debootstrapWithout runs mmdebstrap once.
+func debootstrapWithout(ctx context.Context, k known, absent []absentPackage, work *tempDir, w io.Writer, progress func(string)) error {
+	hook, pinned := filepath.Join(work.shared, "customise.sh"), filepath.Join(work.shared, "pins")
+	if err := errors.Join(os.WriteFile(hook, customiseScript, 0o755), os.WriteFile(pinned, pins(absent), 0o644)); err != nil {
 		return err
 	}
 	argv := append([]string{"mmdebstrap", "--mode=" + mode(), "--variant=minbase", "--format=tar",
 		"--architectures=" + k.Arch, "--skip=cleanup/apt/lists", "--include=" + strings.Join(k.include(), ","),
+		"--setup-hook=cp " + shellQuote(pinned) + ` "$1/etc/apt/preferences.d/assay-build"`,
 		"--customize-hook=sh " + shellQuote(hook) + ` "$1" ` + strings.Join(theCatalog.Pool, " ")}, packageOptions...)
 	return command{
 		argv:   append(argv, k.Suite, "-"),

@@ -41,14 +41,16 @@ func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Im
 		return vm.Image{}, err
 	}
 	defer unlock()
-	if rec, err := s.Record(name); err == nil && !opt.Fresh && k.isCurrent(rec, opt) {
-		return rec.Image, nil
+	rec, err := s.Record(name)
+	if err != nil || opt.Fresh || !k.isCurrent(rec, opt.Agent) {
+		rec, err = s.build(ctx, k, opt)
+	} else if !rec.Booted && opt.Driver != nil {
+		rec, err = s.proveAgain(ctx, rec, opt)
 	}
-	img, err := s.build(ctx, k, opt)
 	if err != nil {
 		return vm.Image{}, fmt.Errorf("image build: %s: %w", name, explain(err, s.dir))
 	}
-	return img, nil
+	return rec.Image, nil
 }
 
 // toBuild returns the catalog's entry of a name that can be built.
@@ -63,37 +65,47 @@ func (s *Store) toBuild(name string) (known, error) {
 	return k, nil
 }
 
-// isCurrent reports whether building again would change nothing.
-func (k known) isCurrent(rec Record, opt BuildOptions) bool {
-	return rec.How == "build" && rec.Agent == agentDigest(opt.Agent) && rec.Recipe == k.diskDigest() && (rec.Booted || opt.Driver == nil)
+// isCurrent reports whether building again from the same packages would change nothing.
+func (k known) isCurrent(rec Record, agent []byte) bool {
+	return rec.How == "build" && rec.Agent == agentDigest(agent) && rec.Recipe == k.diskDigest()
 }
 
 // build does the work of Build for the one builder.
-func (s *Store) build(ctx context.Context, k known, opt BuildOptions) (vm.Image, error) {
+func (s *Store) build(ctx context.Context, k known, opt BuildOptions) (Record, error) {
 	if err := needTools(Tools()); err != nil {
-		return vm.Image{}, err
+		return Record{}, err
 	}
 	work, err := s.temp()
 	if err != nil {
-		return vm.Image{}, err
+		return Record{}, err
 	}
 	defer work.remove()
 	clock := newClock(opt.Progress)
 	b, err := s.base(ctx, k, opt.Fresh, work, clock.phase)
 	if err != nil {
-		return vm.Image{}, err
+		return Record{}, err
 	}
 	dir := filepath.Join(work.path, "version")
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return vm.Image{}, err
+		return Record{}, err
 	}
 	rec, err := assemble(ctx, k, b, opt.Agent, work, dir, clock.phase)
+	if err == nil && opt.Driver != nil {
+		err = proof{opt.Driver, opt.Scratch, clock.phase}.boot(ctx, &rec)
+	}
 	if err != nil {
-		return vm.Image{}, err
+		return Record{}, err
 	}
 	rec.Seconds = clock.stop()
-	rec, err = s.commit(dir, rec)
-	return rec.Image, err
+	return s.commit(dir, rec)
+}
+
+// proveAgain boots an image that is in the store but was never booted.
+func (s *Store) proveAgain(ctx context.Context, rec Record, opt BuildOptions) (Record, error) {
+	if err := (proof{opt.Driver, opt.Scratch, opt.Progress}).boot(ctx, &rec); err != nil {
+		return Record{}, err
+	}
+	return rec, writeRecord(filepath.Dir(rec.Image.Disk), rec)
 }
 
 // clock times the phases of a build and passes them on.

@@ -40,7 +40,7 @@ rm -rf "$root/.assay/busybox" "$root/.assay/busybox.deb"
 # Only the pool's list is there: the others would be old when they are read, and
 # are many times larger. mmdebstrap's own settings were for the build alone.
 rm -rf "$root/var/lib/apt/lists" \
-	"$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+	"$root/etc/apt/preferences.d/assay-build" "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 mkdir -p "$root/var/lib/apt/lists/partial"
 echo "deb [trusted=yes] file:$pool ./" >"$root/etc/apt/sources.list.d/assay-pool.list"
 chroot "$root" apt-get update \
