@@ -23,27 +23,30 @@ type Server struct {
 // begin anew at any moment, even in the middle of a frame: a hello ends every
 // call of the connection before. An end of the stream is no error.
 func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	l := newLine(conn)
-	closed := context.AfterFunc(ctx, func() { conn.Close() })
-	defer func() {
-		if closed() {
-			conn.Close()
-		}
+	inner, cancel := context.WithCancel(ctx)
+	closed := make(chan struct{})
+	go func() {
+		<-inner.Done()
+		conn.Close()
+		close(closed)
 	}()
+	l := newLine(conn)
 	go func() {
 		l.writeFrames()
 		cancel()
 	}()
 	var calls sync.WaitGroup
-	err := s.serveLine(ctx, l, &calls)
-	l.kill(err)
+	l.kill(s.serveLine(inner, l, &calls))
+	cancel()
+	<-closed
 	waitFor(&calls, killGrace)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(l.err, io.EOF) || errors.Is(l.err, io.ErrUnexpectedEOF):
+		return nil
 	}
-	return &LineError{err}
+	return &LineError{l.err}
 }
 
 // serveLine serves one connection after another until the stream ends.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command assay-agent is the program in the guest: it answers the host on one
 // line, and is the only part of assay that runs there.
 //
