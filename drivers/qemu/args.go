@@ -51,7 +51,7 @@ func (t tools) args(hw hardware, mem ram, top string, incoming bool) []string {
 		"-chardev", "file,id=console,path=" + consoleName + ",append=on",
 		"-serial", "chardev:console",
 		"-drive", "file=" + top + ",format=qcow2,if=none,id=disk,cache=unsafe,discard=unmap",
-		"-device", "virtio-blk-pci,drive=disk,bootindex=0",
+		"-device", "virtio-blk-pci,drive=disk,bootindex=1",
 		"-netdev", "user,id=net" + restrict(hw.Network),
 		"-device", "virtio-net-pci,id=nic,netdev=net,romfile=",
 		"-device", "virtio-serial-pci",

@@ -84,8 +84,11 @@ func start(ctx context.Context, binary string, args []string, dir string, f file
 	theirs.Close() // so that the monitor ends when QEMU does
 	p.monitor, err = openMonitor(ctx, ours, func(e event) { listen(p, e) })
 	if err != nil {
+		if ctx.Err() == nil {
+			err = p.explain(ctx, err)
+		}
 		p.kill(nil)
-		return nil, p.explain(ctx, err)
+		return nil, err
 	}
 	return p, nil
 }
