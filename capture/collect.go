@@ -17,6 +17,19 @@ func Collectors() []Collector { return collectors(scan{}) }
 func collectors(s scan) []Collector {
 	return []Collector{
 		files{s},
+		processes{},
+		packages{},
+		accounts{},
+		access{},
+		units{},
+		cron{},
+		environment{},
+		network{},
+		kernel{},
+		mounts{},
+		autostart{},
+		authorities{},
+		journal{},
 	}
 }
 

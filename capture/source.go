@@ -2,6 +2,8 @@ package capture
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -70,6 +72,22 @@ func text(src Source, out *Sink, who, p string) string {
 		out.Problem("%s: %s: %s", who, p, cause(err))
 	}
 	return strings.ToValidUTF8(string(data), "�")
+}
+
+// digestOf returns the SHA-256 of a small file; "" for what is none.
+func digestOf(src Source, out *Sink, who, p string) string {
+	if st, err := src.Lstat(p); err != nil || st.Mode&typeMask == typeDir {
+		return ""
+	}
+	data, err := src.ReadFile(p, 16<<20)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			out.Problem("%s: %s: %s", who, p, cause(err))
+		}
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // entriesOf lists a folder's names; a missing one has none.
