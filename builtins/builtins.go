@@ -14,12 +14,40 @@ import (
 
 // All lists every verb, in the order in which the manual shows them.
 func All() []engine.Builtin {
-	return []engine.Builtin{}
+	return []engine.Builtin{
+		launch,
+		exec,
+		transfer,
+		snapshot,
+		restore,
+		takeCapture,
+		diffCaptures,
+		gradeChanges,
+		check,
+		waitFor,
+		subject,
+		param,
+		logMessage,
+		allow,
+	}
 }
 
 // Types lists the values that verbs return, in the order of the manual.
 func Types() []*engine.Type {
-	return []*engine.Type{}
+	return []*engine.Type{
+		machineType,
+		guestPathType,
+		execResultType,
+		transferType,
+		snapshotType,
+		captureType,
+		recordType,
+		changesType,
+		changeType,
+		gradeType,
+		findingType,
+		networkType,
+	}
 }
 
 // Values returns what scripts see beside the verbs: the words with which rules

@@ -137,13 +137,14 @@ func typeName(t reflect.Type) string {
 	if s, ok := starTypes[t]; ok {
 		return s
 	}
+	if v, ok := reflect.Zero(t).Interface().(starlark.Value); ok {
+		return v.Type()
+	}
 	switch t.Kind() {
 	case reflect.Slice:
 		return "list[" + typeName(t.Elem()) + "]"
 	case reflect.Map:
 		return "dict[str, " + typeName(t.Elem()) + "]"
-	case reflect.Pointer:
-		return t.Elem().Name()
 	case reflect.String:
 		return "str"
 	case reflect.Bool:
@@ -166,7 +167,7 @@ var starTypes = map[reflect.Type]string{
 
 // literal spells a default as Starlark would.
 func literal(v reflect.Value) string {
-	if v.IsZero() && v.Kind() != reflect.Bool && v.Kind() != reflect.Int {
+	if v.IsZero() && v.Kind() != reflect.Bool {
 		return "None"
 	}
 	if s, ok := v.Interface().(fmt.Stringer); ok && v.Kind() != reflect.Pointer {

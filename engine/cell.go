@@ -38,12 +38,20 @@ func newSession(ctx context.Context, cancel context.CancelCauseFunc, env Env, j 
 // runCell runs one cell to its end: nothing that it made is left, but for the
 // artifacts in its folder.
 func runCell(ctx context.Context, env Env, j job, h host) *assay.Cell {
+	c, _ := runSource(ctx, env, j, h, nil) // the cell holds the error
+	return c
+}
+
+// runSource is runCell for a script that may be given as text. It also returns
+// the script's error as it was.
+func runSource(ctx context.Context, env Env, j job, h host, script *Script) (*assay.Cell, error) {
 	late := &InfraError{Err: fmt.Errorf("cell ran longer than %s; raise --timeout", j.Timeout)}
 	ctx, stop := context.WithTimeoutCause(ctx, j.Timeout, late)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := newSession(ctx, cancel, env, j, h)
+	s.source = script
 	s.emit(Event{Kind: CellStart, Text: j.Cell.Image})
 	err := os.MkdirAll(s.dir, 0o700)
 	if err == nil {
@@ -58,7 +66,7 @@ func runCell(ctx context.Context, env Env, j job, h host) *assay.Cell {
 	}
 	c := s.copy()
 	s.emit(cellEnd(c))
-	return c
+	return c, err
 }
 
 // cellEnd is the event that ends a cell.
@@ -125,11 +133,16 @@ func (s *Session) script() (err error) {
 		return err
 	}
 	defer l.close()
+	p := s.program(l)
+	if s.source != nil {
+		p.extra = s.source.Load
+		return s.runScript(p, s.source.Source)
+	}
 	src, err := l.read("//" + filepath.Base(s.job.Path))
 	if err != nil {
 		return err
 	}
-	return s.runScript(s.program(l), src)
+	return s.runScript(p, src)
 }
 
 func (s *Session) runScript(p *program, src []byte) error {

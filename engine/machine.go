@@ -40,40 +40,40 @@ func (e Env) driver(name string) (vm.Driver, error) {
 	return nil, Scriptf("driver: %s: no such driver, want one of %s", name, strings.Join(names, ", "))
 }
 
-// Launch makes a machine that lives no longer than the cell. Name, if it is
-// empty, Owner, Dir and Progress of spec are filled in. It waits until the host
-// has room for the machine.
-func (s *Session) Launch(ctx context.Context, driver string, spec vm.Spec) (vm.Machine, error) {
+// Launch makes a machine that lives no longer than the cell, and returns it with
+// its spec, in which Name, if it was empty, Owner, Dir and Progress are filled
+// in. It waits until the host has room for the machine.
+func (s *Session) Launch(ctx context.Context, driver string, spec vm.Spec) (vm.Machine, vm.Spec, error) {
 	d, err := s.env.driver(driver)
 	if err != nil {
-		return nil, err
+		return nil, spec, err
 	}
 	return s.own(ctx, driver, spec, func(spec vm.Spec) (vm.Machine, error) { return d.Launch(ctx, spec) })
 }
 
 // Fork makes a machine from a snapshot of parent, which driver made from spec's
 // image; the rest of spec is treated as by Launch.
-func (s *Session) Fork(ctx context.Context, driver string, parent vm.Machine, snapshot string, spec vm.Spec) (vm.Machine, error) {
+func (s *Session) Fork(ctx context.Context, driver string, parent vm.Machine, snapshot string, spec vm.Spec) (vm.Machine, vm.Spec, error) {
 	f, err := vm.As[vm.Forker](parent)
 	if err != nil {
-		return nil, err
+		return nil, spec, fmt.Errorf("launch: %w", err)
 	}
 	return s.own(ctx, driver, spec, func(spec vm.Spec) (vm.Machine, error) { return f.Fork(ctx, snapshot, spec) })
 }
 
 // own reserves room, calls launch, and books what it made.
-func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch func(vm.Spec) (vm.Machine, error)) (vm.Machine, error) {
+func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch func(vm.Spec) (vm.Machine, error)) (vm.Machine, vm.Spec, error) {
 	spec, err := s.outfit(spec)
 	if err != nil {
-		return nil, err
+		return nil, spec, err
 	}
 	if err := s.host.reserve(ctx, spec.CPUs, spec.Memory); err != nil {
-		return nil, fmt.Errorf("launch: %w", err)
+		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
 	m, err := launch(spec)
 	if err != nil {
 		s.host.release(spec.CPUs, spec.Memory)
-		return nil, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
+		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
 	own := &machine{Machine: m, spec: spec}
 	s.mu.Lock()
@@ -81,7 +81,21 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch f
 	s.mu.Unlock()
 	live := Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: spec.Name, ID: m.ID(), Image: spec.Image.Name,
 		Driver: driver, PID: os.Getpid(), Started: time.Now()}
-	return own, writeLive(s.ledger(spec.Name), live)
+	return own, spec, writeLive(s.ledger(spec.Name), live)
+}
+
+// Accel returns how the driver runs guests here, such as "kvm"; empty if it
+// does not say.
+func (s *Session) Accel(driver string) string {
+	d, err := s.env.driver(driver)
+	if err != nil {
+		return ""
+	}
+	info, err := d.Probe(s.ctx)
+	if err != nil {
+		return "" // it launched: what Probe says is a detail
+	}
+	return info.Accel
 }
 
 // Unwrap lets vm.As find what the driver's machine can do.

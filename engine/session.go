@@ -24,7 +24,8 @@ type Session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	began  time.Time
-	dir    string // the cell's own folder
+	dir    string  // the cell's own folder
+	source *Script // set: run this instead of the file
 
 	mu       sync.Mutex
 	cell     *assay.Cell

@@ -86,10 +86,11 @@ func (u *unpacking) unknown(name string) error {
 
 func (u *unpacking) set(p Param, v starlark.Value) error {
 	u.given[p.Name] = true
-	if v == starlark.None && p.Optional {
+	field := u.dst.FieldByIndex(p.index)
+	if v == starlark.None && p.Optional && field.Type() != reflect.TypeFor[starlark.Value]() {
 		return nil
 	}
-	if err := unpackValue(v, u.dst.FieldByIndex(p.index).Addr()); err != nil {
+	if err := unpackValue(v, field.Addr()); err != nil {
 		return fmt.Errorf("%s: for parameter %s: %w", u.verb, p.Name, err)
 	}
 	return nil

@@ -1,0 +1,219 @@
+package builtins
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"assay"
+	"assay/capture"
+	"assay/engine"
+)
+
+type captureArgs struct {
+	Machine *Machine `star:"machine" help:"machine to look at"`
+	Only    []string `star:"only?" help:"names of collectors, such as \"files\" and \"packages\"; default: all"`
+}
+
+var takeCapture = engine.Func("capture", "Capture",
+	"Observes what a machine is: files, packages, processes, units, users and more.\n"+
+		"diff compares two captures.",
+	captureArgs{}, runCapture)
+
+func runCapture(ctx context.Context, s *engine.Session, a captureArgs) (starlark.Value, error) {
+	m := a.Machine
+	s.Describe(m.name, m.vm.ID())
+	if err := knownCollectors(a.Only); err != nil {
+		return nil, err
+	}
+	c, err := m.line(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	began := time.Now()
+	known := m.manifest(s)
+	taken, err := capture.Take(ctx, c, capture.Options{Only: a.Only, Known: known, Image: m.image.Digest})
+	if err != nil {
+		return nil, fmt.Errorf("capture: %s: %w", m.name, m.fail(ctx, err))
+	}
+	v := &Capture{machine: m, capture: taken, record: assay.Capture{Machine: m.vm.ID(), Digest: taken.Digest(),
+		Counts: taken.Counts(), Problems: taken.Problems, Seconds: float64(time.Since(began).Milliseconds()) / 1000}}
+	v.record.ID = s.AddCapture(v.record)
+	return v, keepCapture(s, v)
+}
+
+func knownCollectors(only []string) error {
+	var names []string
+	for _, c := range capture.Collectors() {
+		names = append(names, c.Name())
+	}
+	for _, name := range only {
+		if slices.Contains(names, name) {
+			continue
+		}
+		if near := engine.Nearest(name, names); near != "" {
+			return engine.Scriptf("capture: for parameter only: %s: no such collector; did you mean %s?", name, near)
+		}
+		return engine.Scriptf("capture: for parameter only: %s: no such collector, want one of %q", name, names)
+	}
+	return nil
+}
+
+// manifest reads the capture of the untouched image, which makes captures fast.
+// Without one they are as good.
+func (m *Machine) manifest(s *engine.Session) *capture.Manifest {
+	if m.image.Manifest == "" {
+		return nil
+	}
+	known, err := capture.ReadManifest(m.image.Manifest)
+	if err != nil {
+		s.Log(fmt.Sprintf("capture: %v; every file is read instead", err))
+		return nil
+	}
+	return known
+}
+
+// keepCapture stores a capture beside the results.
+func keepCapture(s *engine.Session, v *Capture) error {
+	name := fmt.Sprintf("capture-%d.json.zst", v.record.ID)
+	path, err := s.Scratch(name)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	err = v.capture.Encode(f)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	_, err = s.Artifact(name, path)
+	return err
+}
+
+// A Capture is what a machine was at one moment, as scripts see it.
+type Capture struct {
+	machine *Machine
+	capture capture.Capture
+	record  assay.Capture
+}
+
+var captureType = &engine.Type{
+	Name: "Capture",
+	Doc:  "What a machine was at one moment.",
+	Attrs: []engine.Attr{
+		engine.Field("id", "int", "Its number within the test.", func(c *Capture) starlark.Value { return starlark.MakeInt(c.record.ID) }),
+		engine.Field("machine", "Machine", "The machine.", func(c *Capture) starlark.Value { return c.machine }),
+		engine.Field("digest", "str", "The sha256 of all records.", func(c *Capture) starlark.Value { return starlark.String(c.record.Digest) }),
+		engine.Field("kinds", "list[str]", `The kinds of record that it holds, sorted: "file", "package", …`, func(c *Capture) starlark.Value {
+			return stringList(slices.Sorted(maps.Keys(c.record.Counts)))
+		}),
+		engine.Field("counts", "dict[str, int]", "How many records it holds of each kind.", func(c *Capture) starlark.Value {
+			return stringDict(slices.Sorted(maps.Keys(c.record.Counts)), func(k string) starlark.Value { return starlark.MakeInt(c.record.Counts[k]) })
+		}),
+		engine.Field("problems", "list[str]", "What could not be observed, and why.", func(c *Capture) starlark.Value { return stringList(c.record.Problems) }),
+		engine.Field("seconds", "float", "How long it took.", func(c *Capture) starlark.Value { return starlark.Float(c.record.Seconds) }),
+		engine.Method("of", "list[Record]", "The records of one kind, sorted by key.", kindArgs{},
+			func(c *Capture, a kindArgs) (starlark.Value, error) { return c.of(a.Kind), nil }),
+		engine.Method("get", "Record", "The record of that kind and key, or None.", recordArgs{},
+			func(c *Capture, a recordArgs) (starlark.Value, error) { return c.get(a.Kind, a.Key), nil }),
+	},
+}
+
+type kindArgs struct {
+	Kind string `star:"kind" help:"kind of record: \"file\", \"package\", …"`
+}
+
+type recordArgs struct {
+	Kind string `star:"kind" help:"kind of record: \"file\", \"package\", …"`
+	Key  string `star:"key" help:"its key: a path, \"dpkg:jq\", …"`
+}
+
+func (c *Capture) of(kind string) starlark.Value {
+	var all []starlark.Value
+	for _, r := range c.capture.Records {
+		if r.Kind == kind {
+			all = append(all, &Record{r})
+		}
+	}
+	return frozenList(all)
+}
+
+func (c *Capture) get(kind, key string) starlark.Value {
+	for _, r := range c.capture.Records {
+		if r.Kind == kind && r.Key == key {
+			return &Record{r}
+		}
+	}
+	return starlark.None
+}
+
+// String returns what print shows.
+func (c *Capture) String() string {
+	return fmt.Sprintf("<capture %d of %s: %d records>", c.record.ID, c.machine.name, len(c.capture.Records))
+}
+
+// Type returns "Capture".
+func (c *Capture) Type() string { return "Capture" }
+
+// Freeze does nothing: a capture never changes.
+func (c *Capture) Freeze() {}
+
+// Truth returns True.
+func (c *Capture) Truth() starlark.Bool { return true }
+
+// Hash fails: a capture is not a key.
+func (c *Capture) Hash() (uint32, error) { return 0, unhashable(c) }
+
+// Attr implements starlark.HasAttrs.
+func (c *Capture) Attr(name string) (starlark.Value, error) { return captureType.Attr(c, name) }
+
+// AttrNames implements starlark.HasAttrs.
+func (c *Capture) AttrNames() []string { return captureType.AttrNames() }
+
+// A Record is one observed fact, as scripts see it.
+type Record struct{ record capture.Record }
+
+var recordType = &engine.Type{
+	Name: "Record",
+	Doc:  "One fact that a capture observed.",
+	Attrs: []engine.Attr{
+		engine.Field("kind", "str", `What it is about: "file", "package", …`, func(r *Record) starlark.Value { return starlark.String(r.record.Kind) }),
+		engine.Field("key", "str", `Its name among its kind: a path, "dpkg:jq", …`, func(r *Record) starlark.Value { return starlark.String(r.record.Key) }),
+		engine.Field("attrs", "dict[str, str]", "What was observed.", func(r *Record) starlark.Value { return attrDict(r.record.Attrs) }),
+	},
+}
+
+func attrDict(attrs map[string]string) starlark.Value {
+	return stringDict(slices.Sorted(maps.Keys(attrs)), func(k string) starlark.Value { return starlark.String(attrs[k]) })
+}
+
+// String returns KIND KEY.
+func (r *Record) String() string { return r.record.Kind + " " + r.record.Key }
+
+// Type returns "Record".
+func (r *Record) Type() string { return "Record" }
+
+// Freeze does nothing: a record never changes.
+func (r *Record) Freeze() {}
+
+// Truth returns True.
+func (r *Record) Truth() starlark.Bool { return true }
+
+// Hash fails: a record is not a key.
+func (r *Record) Hash() (uint32, error) { return 0, unhashable(r) }
+
+// Attr implements starlark.HasAttrs.
+func (r *Record) Attr(name string) (starlark.Value, error) { return recordType.Attr(r, name) }
+
+// AttrNames implements starlark.HasAttrs.
+func (r *Record) AttrNames() []string { return recordType.AttrNames() }

@@ -1,0 +1,159 @@
+package builtins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"assay"
+	"assay/engine"
+	"assay/images"
+	"assay/vm"
+)
+
+type launchArgs struct {
+	Image   bootSource  `star:"image?,pos" help:"name of an image, or a Snapshot to fork; default: the image that the test runs on"`
+	Name    string      `star:"name?" help:"the machine's name and hostname; a-z, 0-9 and -"`
+	CPUs    int         `star:"cpus?" help:"number of processors; default: 1"`
+	Memory  engine.Size `star:"memory?" help:"memory; default: 512M"`
+	Disk    engine.Size `star:"disk?" help:"size of the disk; default: as large as the image"`
+	Network network     `star:"network?" help:"what the machine may reach: \"none\", \"open\" or allow(HOST…); default: none"`
+	Driver  string      `star:"driver?" help:"driver to use; default: the one that the test runs on"`
+	Cold    bool        `star:"cold?" help:"boot, even if a booted template could be cloned"`
+}
+
+// The machine that a script gets which asks for nothing.
+const (
+	defaultCPUs   = 1
+	defaultMemory = 512 << 20
+)
+
+var launch = engine.Func("launch", "Machine",
+	"Makes a machine from an image, or forks one from a snapshot, and returns it when its agent answers.\n"+
+		"It waits until the host has room for the machine, which lives until the test ends.",
+	launchArgs{}, runLaunch)
+
+func runLaunch(ctx context.Context, s *engine.Session, a launchArgs) (starlark.Value, error) {
+	if a.CPUs < 0 {
+		return nil, engine.Scriptf("launch: for parameter cpus: got %d, want at least 1", a.CPUs)
+	}
+	began := time.Now()
+	m, err := a.boot(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	s.OnClose(m.hangUp)
+	if err := m.greet(ctx); err != nil {
+		return nil, fmt.Errorf("launch: %w", err)
+	}
+	m.record.Boot = float64(time.Since(began).Milliseconds()) / 1000
+	s.AddMachine(m.record)
+	s.Describe(m.image.Name+" as "+m.name, m.vm.ID())
+	return m, m.serve(s)
+}
+
+// boot launches or forks the machine.
+func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, error) {
+	if a.Image.snapshot != nil {
+		return a.fork(ctx, s)
+	}
+	name := a.Image.name
+	if name == "" {
+		name = s.Image()
+	}
+	s.Describe(name, "")
+	img, err := s.Resolve(name)
+	if missing := (*images.NotFoundError)(nil); errors.As(err, &missing) && missing.Next == "" {
+		return nil, engine.Scriptf("launch: for parameter image: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("launch: %w", err)
+	}
+	spec := vm.Spec{Name: a.Name, Image: img, CPUs: a.CPUs, Memory: int64(a.Memory), Disk: int64(a.Disk),
+		Network: vm.Network(a.Network), Cold: a.Cold}
+	if spec.CPUs == 0 {
+		spec.CPUs = defaultCPUs
+	}
+	if spec.Memory == 0 {
+		spec.Memory = defaultMemory
+	}
+	driver := a.Driver
+	if driver == "" {
+		driver = s.Driver()
+	}
+	m, spec, err := s.Launch(ctx, driver, spec)
+	if err != nil {
+		return nil, err
+	}
+	return newMachine(s, m, driver, spec), nil
+}
+
+// fork makes a twin of a saved machine. What the twin is, the snapshot says.
+func (a launchArgs) fork(ctx context.Context, s *engine.Session) (*Machine, error) {
+	snap := a.Image.snapshot
+	if a.CPUs != 0 || a.Memory != 0 || a.Disk != 0 || a.Network.Mode != "" || a.Driver != "" || a.Cold {
+		return nil, engine.Scriptf("launch: for parameter image: got a snapshot and other parameters, want no other than name; a fork is like its parent")
+	}
+	s.Describe(snap.String(), snap.machine.vm.ID())
+	p := snap.machine
+	spec := vm.Spec{Name: a.Name, Image: p.image, CPUs: p.record.CPUs, Memory: p.record.Memory, Disk: p.record.Disk}
+	m, spec, err := s.Fork(ctx, p.record.Driver, p.vm, snap.name, spec)
+	if err != nil {
+		return nil, err
+	}
+	fork := newMachine(s, m, p.record.Driver, spec)
+	fork.record.Parent, fork.record.Network = snap.String(), p.record.Network
+	return fork, nil
+}
+
+func newMachine(s *engine.Session, m vm.Machine, driver string, spec vm.Spec) *Machine {
+	net := spec.Network.Mode
+	if net == "" {
+		net = vm.NetworkNone
+	}
+	return &Machine{vm: m, session: s, name: spec.Name, image: spec.Image, record: assay.Machine{
+		ID: m.ID(), Image: spec.Image.Name, Digest: spec.Image.Digest, Driver: driver, Accel: s.Accel(driver),
+		CPUs: spec.CPUs, Memory: spec.Memory, Disk: max(spec.Disk, spec.Image.Size), Network: string(net)}}
+}
+
+// greet gives the new guest its identity and learns what it is.
+func (m *Machine) greet(ctx context.Context) error {
+	if err := m.renew(ctx, true); err != nil {
+		return err
+	}
+	c, err := m.line(ctx)
+	if err != nil {
+		return err
+	}
+	m.info, err = c.Info(ctx)
+	if err != nil {
+		return m.fail(ctx, err)
+	}
+	m.record.OS = m.info.OS
+	return nil
+}
+
+// A bootSource is what launch takes: an image's name, or a snapshot.
+type bootSource struct {
+	name     string
+	snapshot *Snapshot
+}
+
+// StarType implements engine.StarType.
+func (bootSource) StarType() string { return "str | Snapshot" }
+
+// Unpack implements starlark.Unpacker.
+func (b *bootSource) Unpack(v starlark.Value) error {
+	switch v := v.(type) {
+	case starlark.String:
+		b.name = string(v)
+	case *Snapshot:
+		b.snapshot = v
+	default:
+		return fmt.Errorf("got %s, want name of an image, or Snapshot", v.Type())
+	}
+	return nil
+}
