@@ -19,6 +19,9 @@ import (
 // second half of a pipeline, a child that is just exiting.
 const orphanGrace = 100 * time.Millisecond
 
+// sampleEvery is how often a group that can't tell its peak is looked at.
+const sampleEvery = 100 * time.Millisecond
+
 // A job is a command, resolved.
 type job struct {
 	user *account
@@ -146,6 +149,7 @@ type process struct {
 
 // start runs j in a group of its own.
 func (o *OS) start(j *job, tty *Size, s Streams) (*process, error) {
+	keepFiles()
 	p := &process{over: make(chan struct{})}
 	attr := &syscall.SysProcAttr{Setsid: true, Credential: j.credential()}
 	var files []*os.File // the command's ends, closed once it has them
@@ -243,18 +247,23 @@ func (p *process) wait(ctx context.Context) (*os.ProcessState, error) {
 		state, err := p.proc.Wait()
 		end <- ended{state, err}
 	}()
-	var e ended
-	select {
-	case e = <-end:
-	case <-ctx.Done():
-		p.killed = true
-		p.group.kill()
-		e = <-end
+	sample := time.NewTicker(sampleEvery)
+	defer sample.Stop()
+	for {
+		select {
+		case e := <-end:
+			if e.err == nil {
+				p.settle()
+			}
+			return e.state, e.err
+		case <-sample.C:
+			p.group.sample()
+		case <-ctx.Done():
+			p.killed = true
+			p.group.kill()
+			ctx = context.Background()
+		}
 	}
-	if e.err == nil {
-		p.settle()
-	}
-	return e.state, e.err
 }
 
 // settle waits until nothing of the command is left and its output has ended,
@@ -290,10 +299,21 @@ func (p *process) exit(state *os.ProcessState) Exit {
 		e.CPU = state.UserTime() + state.SystemTime()
 	}
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok && e.PeakMemory == 0 {
-		e.PeakMemory = ru.Maxrss << 10
+		e.PeakMemory = beyondOurs(ru.Maxrss)
 	}
 	e.Orphans = processes(p.group.pids())
 	return e
+}
+
+// beyondOurs returns a child's peak in bytes, or 0 if it may be the agent's own:
+// a child shares the agent's memory until it runs its program, and the kernel
+// counts that.
+func beyondOurs(peakKiB int64) int64 {
+	var own syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) != nil || peakKiB <= own.Maxrss {
+		return 0
+	}
+	return peakKiB << 10
 }
 
 // copyError returns why output could not be handed on, if so.

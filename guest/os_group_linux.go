@@ -20,6 +20,8 @@ type group interface {
 	pids() []int
 	// kill kills everybody, and whoever they start meanwhile.
 	kill()
+	// sample is called now and then while the command runs.
+	sample()
 	// usage returns what the group used so far; zeros where nobody knows.
 	usage() (cpu time.Duration, peakMemory int64)
 	// release is called once, when the command is over; who is left lives on.
@@ -59,6 +61,7 @@ type cgroup struct {
 	path string
 	dir  *os.File
 	pool *cgroupPool
+	peak int64 // of the samples: Linux tells its own since 5.19
 }
 
 // A cgroupPool numbers cgroups and removes those that have emptied.
@@ -166,9 +169,27 @@ func (g *cgroup) usage() (cpu time.Duration, peak int64) {
 			cpu = time.Duration(n) * time.Microsecond
 		}
 	}
-	b, _ := os.ReadFile(filepath.Join(g.path, "memory.peak")) // Linux 5.19
-	peak, _ = strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return cpu, peak
+	if peak, ok := g.number("memory.peak"); ok {
+		return cpu, peak
+	}
+	g.sample()
+	return cpu, g.peak
+}
+
+func (g *cgroup) sample() {
+	if now, ok := g.number("memory.current"); ok {
+		g.peak = max(g.peak, now)
+	}
+}
+
+// number reads a file that holds one.
+func (g *cgroup) number(file string) (int64, bool) {
+	b, err := os.ReadFile(filepath.Join(g.path, file))
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	return n, err == nil
 }
 
 func (g *cgroup) release() {

@@ -49,6 +49,7 @@ func (g *sessionGroup) kill() {
 	killAll(g.pids)
 }
 
+func (g *sessionGroup) sample()                       {}
 func (g *sessionGroup) usage() (time.Duration, int64) { return 0, 0 }
 func (g *sessionGroup) release()                      {}
 
@@ -166,3 +167,14 @@ func expose(pid int) {
 		os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("0"), 0)
 	}
 }
+
+// keepFiles keeps what the agent itself inherited from its commands. Go opens
+// nothing that they would inherit.
+var keepFiles = sync.OnceFunc(func() {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+})

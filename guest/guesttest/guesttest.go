@@ -34,7 +34,8 @@ func Agent(handlers map[string]guest.Handler) {
 func Process(t testing.TB, cgroup string) *guest.Client {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), beAgent+"=1", beAgent+"_CGROUP="+cgroup)
+	// The race detector would have the agent linger for a second.
+	cmd.Env = append(os.Environ(), beAgent+"=1", beAgent+"_CGROUP="+cgroup, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
