@@ -90,7 +90,7 @@ func (t tools) acceleration() string {
 // translated, so it gets only what x86-64-v2 userlands need, and rdrand.
 func (t tools) cpu() string {
 	if t.Accel == accelTCG {
-		return "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand"
+		return "qemu64,-svm,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand"
 	}
 	return "host"
 }

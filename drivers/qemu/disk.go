@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -113,7 +115,10 @@ func share(from, to string) error {
 }
 
 // copyFile copies a file that must not exist at its new place.
-func copyFile(from, to string) error {
+func copyFile(from, to string) error { return copyPart(from, to, math.MaxInt64) }
+
+// copyPart is copyFile for the first limit bytes.
+func copyPart(from, to string, limit int64) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
@@ -124,7 +129,7 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer dst.Close()
-	if _, err := dst.ReadFrom(src); err != nil {
+	if _, err := dst.ReadFrom(io.LimitReader(src, limit)); err != nil {
 		return fmt.Errorf("copy: %s: %w", to, err)
 	}
 	return dst.Close()

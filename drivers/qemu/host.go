@@ -100,5 +100,5 @@ func bytesText(n int64) string {
 	case n >= 1<<30:
 		unit, name = 1<<30, "GiB"
 	}
-	return strconv.FormatFloat(float64(n*10/unit)/10, 'f', -1, 64) + " " + name
+	return strings.TrimSuffix(strconv.FormatFloat(float64(n)/float64(unit), 'f', 1, 64), ".0") + " " + name
 }

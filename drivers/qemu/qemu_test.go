@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"assay/drivers/drivertest"
 	"assay/images"
 	"assay/vm"
 )
@@ -256,4 +257,20 @@ func wait(t *testing.T, what string, cond func() bool) {
 			t.Fatalf("waited a minute for %s", what)
 		}
 	}
+}
+
+// testDriver clones templates that all tests of this process share.
+func testDriver(t *testing.T, runDir string) vm.Driver {
+	t.Helper()
+	dir, err := templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(Config{TemplateDir: dir, RunDir: runDir})
+}
+
+func TestConformance(t *testing.T) {
+	img := realImage(t)
+	runs := t.TempDir()
+	drivertest.Run(t, drivertest.Config{Driver: testDriver(t, runs), Image: img, RunDir: runs})
 }

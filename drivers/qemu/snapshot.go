@@ -17,6 +17,7 @@ type snapshot struct {
 	layers   []int // that layer and all below it, oldest first
 	state    string
 	vars     string // copy of the UEFI variables; empty if there are none
+	console  int64  // how long the console was
 	linkDown bool
 }
 
@@ -61,6 +62,9 @@ func (m *machine) take(ctx context.Context, p *process) (s snapshot, err error) 
 	s.layers = m.chain
 	if err := m.freeze(ctx, p); err != nil {
 		return s, err
+	}
+	if info, err := os.Stat(m.path(consoleName)); err == nil {
+		s.console = info.Size()
 	}
 	if m.hw.Code != "" {
 		s.vars = s.state + ".vars"
@@ -230,6 +234,9 @@ func (m *machine) child(s snapshot, spec vm.Spec) (*machine, snapshot, error) {
 		return f, s, err
 	}
 	s.state = f.path(state)
+	if err := copyPart(m.path(consoleName), f.path(consoleName), s.console); err != nil {
+		return f, s, err
+	}
 	if s.vars != "" {
 		if err := share(s.vars, f.path(state+".vars")); err != nil {
 			return f, s, err

@@ -16,7 +16,7 @@ import (
 	"assay/vm"
 )
 
-// Files of a template, beside layer 0 of its disk and its UEFI variables.
+// Files of a template, beside layer 0 of its disk, its console and its UEFI variables.
 const (
 	templateName = "template.json"
 	ramName      = "ram"   // the guest's memory; only ever mapped privately again
@@ -237,7 +237,7 @@ func sealTemplate(dir string, f facts) error {
 		case ramName:
 			// QEMU opens a private mapping's file for writing, so only root could
 			// use it read-only.
-		case stateName, varsName, layerName(0):
+		case stateName, varsName, consoleName, layerName(0):
 			err = os.Chmod(path, 0o444)
 		default:
 			err = os.RemoveAll(path)
@@ -274,6 +274,9 @@ func (m *machine) wakeTemplate(ctx context.Context, dir string) error {
 		return err
 	}
 	m.grew(0)
+	if err := copyFile(filepath.Join(dir, consoleName), m.path(consoleName)); err != nil {
+		return err
+	}
 	if m.hw.Code != "" {
 		if err := replaceFile(filepath.Join(dir, varsName), m.path(varsName)); err != nil {
 			return err
