@@ -1,0 +1,138 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"assay"
+)
+
+// bars are the heights of a sparkline.
+var bars = []rune("▁▂▃▄▅▆▇█")
+
+// Trend writes a trend as a table: a row for each test, a column for each OS
+// version, and in each cell the newest value, how it changed, and a sparkline of
+// the last runs, oldest first. A dot is a run without a value.
+func Trend(w io.Writer, t assay.Trend, width int, colour bool) error {
+	if len(t.Rows) == 0 {
+		_, err := fmt.Fprintln(w, `nothing to show: no finished cell matches; "assay history" lists the runs`)
+		return err
+	}
+	g := grid{head: []string{strings.ToUpper(t.By)}, right: make([]bool, len(t.Columns)+1)}
+	for _, c := range t.Columns {
+		g.head = append(g.head, clean(strings.TrimSpace(c.OS+" "+c.Version), cellLimit))
+	}
+	names := rowNames(t)
+	var paints [][]paint
+	for i, row := range t.Rows {
+		line, colours := []string{names[i]}, []paint{""}
+		low, high := span(row)
+		for _, cell := range row.Cells {
+			text, c := trendCell(t.Metric, cell, low, high)
+			line, colours = append(line, text), append(colours, c)
+		}
+		g.rows, paints = append(g.rows, line), append(paints, colours)
+	}
+	g.paint = func(row, column int, _ string) paint { return paints[row][column] }
+	return g.write(w, width, newPalette(colour))
+}
+
+// rowNames names the rows by what tells them apart.
+func rowNames(t assay.Trend) (names []string) {
+	drivers := map[string]bool{}
+	for _, r := range t.Rows {
+		drivers[r.Driver+"/"+r.Arch] = true
+	}
+	for _, r := range t.Rows {
+		parts := []string{r.Script}
+		if r.Test != "" {
+			parts[0] += ":" + r.Test
+		}
+		if r.Variant != "" {
+			parts[0] += "[" + r.Variant + "]"
+		}
+		for _, more := range []string{r.Subject, r.Name} {
+			if more != "" {
+				parts = append(parts, more)
+			}
+		}
+		if len(drivers) > 1 {
+			parts = append(parts, r.Driver+"/"+r.Arch)
+		}
+		names = append(names, clean(strings.Join(parts, "  "), cellLimit))
+	}
+	return names
+}
+
+// span returns the lowest and the highest known value of a row.
+func span(row assay.TrendRow) (low, high float64) {
+	low, high = math.Inf(1), math.Inf(-1)
+	for _, c := range row.Cells {
+		for _, p := range c.Points {
+			if p.Known {
+				low, high = min(low, p.Value), max(high, p.Value)
+			}
+		}
+	}
+	return low, high
+}
+
+// trendCell returns what stands in one cell: B 86.5 +2 ▅▆▇.
+func trendCell(metric string, c assay.TrendCell, low, high float64) (string, paint) {
+	last, ok := c.Last()
+	if !ok {
+		return "–", dim
+	}
+	parts, colour := []string{trendValue(metric, last)}, letterPaint[last.Letter]
+	if !last.Known || last.Letter == "" {
+		colour = verdictPaint[last.Verdict]
+	}
+	if d, ok := c.Delta(); ok && metric != "letter" && last.Known && math.Abs(d) >= 0.05 {
+		parts = append(parts, signed(d))
+	}
+	return strings.Join(append(parts, spark(c, low, high)), " "), colour
+}
+
+// trendValue returns the newest value in the words of its metric.
+func trendValue(metric string, p assay.TrendPoint) string {
+	switch {
+	case !p.Known:
+		return clean(string(p.Verdict), 20)
+	case metric == "letter" && p.Letter != "":
+		return clean(p.Letter, 4)
+	case metric == "letter":
+		return clean(string(p.Verdict), 20)
+	case metric == "seconds", metric == "boot":
+		return points(p.Value) + "s"
+	case metric == "score" && p.Letter != "":
+		return clean(p.Letter, 4) + " " + points(p.Value)
+	}
+	return points(p.Value)
+}
+
+// signed returns a difference with its sign.
+func signed(d float64) string {
+	if d > 0 {
+		return "+" + points(d)
+	}
+	return points(d)
+}
+
+// spark draws the points between low and high.
+func spark(c assay.TrendCell, low, high float64) string {
+	var b strings.Builder
+	for _, p := range c.Points {
+		switch {
+		case !p.Known:
+			b.WriteRune('·')
+		case high <= low:
+			b.WriteRune(bars[len(bars)/2])
+		default:
+			at := (p.Value - low) / (high - low) * float64(len(bars)-1)
+			b.WriteRune(bars[min(max(int(math.Round(at)), 0), len(bars)-1)])
+		}
+	}
+	return b.String()
+}
