@@ -10,6 +10,7 @@ import (
 // The bounds of one judgement. A hostile guest or script can reach them and
 // gets no further.
 const (
+	maxChanges  = 200_000    // that rules look at; more are a finding of their own
 	maxSteps    = 50_000_000 // Starlark steps of one rule or module: a few seconds
 	maxFindings = 20         // of one rule
 	maxEvidence = 100        // rows that a finding keeps; its points count all

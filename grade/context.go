@@ -1,8 +1,6 @@
 package grade
 
 import (
-	"regexp"
-
 	"assay"
 
 	"go.starlark.net/starlark"
@@ -16,6 +14,7 @@ type contextValue struct {
 	user, home string
 	subject    *SubjectValue // nil: unknown
 	changes    []*changeValue
+	left       int // changes that are too many to look at
 	runs       []*runValue
 }
 
@@ -105,18 +104,6 @@ func matchText(c *call) (starlark.Value, error) {
 		return starlark.None, nil
 	}
 	return stringTuple(m), nil
-}
-
-// compile compiles an RE2 pattern.
-func (c *call) compile(pattern string) (*regexp.Regexp, error) {
-	if len(pattern) > maxPattern {
-		return nil, c.errorf("for parameter pattern: got %d bytes, want at most %d", len(pattern), maxPattern)
-	}
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, c.errorf("for parameter pattern: %w", err)
-	}
-	return re, nil
 }
 
 func machineStruct(m assay.Machine) starlark.Value {

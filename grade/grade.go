@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"assay"
 
@@ -59,6 +60,7 @@ func (p *Policy) Grade(ctx context.Context, in Input, today string) (assay.Grade
 		found = append(found, p.waived(r, drafts, today)...)
 	}
 	found = append(found, p.expired(today)...)
+	found = append(found, p.tooMany(c)...)
 	g.Findings = p.findings(found)
 	p.score(&g, c)
 	if !in.Finished {
@@ -101,9 +103,11 @@ func newContext(in Input) *contextValue {
 			c.home = "/root"
 		}
 	}
-	for _, ch := range sorted(in.Changes) {
+	judged, left := bounded(sorted(in.Changes))
+	for _, ch := range judged {
 		c.changes = append(c.changes, newChange(ch))
 	}
+	c.left = left
 	for i, r := range in.Runs {
 		c.runs = append(c.runs, newRun(r, i, in.Steps))
 	}
@@ -111,6 +115,34 @@ func newContext(in Input) *contextValue {
 		c.subject = NewSubjectValue(in.Subject)
 	}
 	return c
+}
+
+// bounded returns what the rules look at, and how many changes of the subject's
+// own are past the bound. What packages explain is the first to be left out.
+func bounded(changes []assay.Change) (judged []assay.Change, left int) {
+	if len(changes) <= maxChanges {
+		return changes, 0
+	}
+	own := slices.DeleteFunc(slices.Clone(changes), func(c assay.Change) bool { return strings.HasPrefix(c.Group, "package") })
+	if len(own) <= maxChanges {
+		return own, 0
+	}
+	return own[:maxChanges], len(own) - maxChanges
+}
+
+// tooMany is the finding about changes that no rule looked at. What was not
+// looked at is not clean.
+func (p *Policy) tooMany(c *contextValue) []drafted {
+	if c.left == 0 || len(p.axes) == 0 {
+		return nil
+	}
+	heaviest := slices.MaxFunc(p.axes, func(a, b axis) int { return cmp.Compare(a.weight, b.weight) })
+	r := &Rule{name: "too-many-changes", axis: heaviest.name, severity: assay.Critical}
+	d := draft{
+		message:        fmt.Sprintf("the subject changed %d things more than the %d that are judged", c.left, maxChanges),
+		recommendation: "Change less, or judge it in parts",
+	}
+	return []drafted{{rule: r, draft: d, points: 100}}
 }
 
 // sorted returns the changes by kind and key; equal ones by all they hold.

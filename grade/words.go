@@ -25,14 +25,15 @@ func Predeclared() starlark.StringDict {
 
 // A call is one call of a builtin: its name and its arguments.
 type call struct {
+	thread *starlark.Thread
 	name   string
 	args   starlark.Tuple
 	kwargs []starlark.Tuple
 }
 
 func builtin(name string, fn func(*call) (starlark.Value, error)) *starlark.Builtin {
-	return starlark.NewBuiltin(name, func(_ *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		return fn(&call{name, args, kwargs})
+	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		return fn(&call{t, name, args, kwargs})
 	})
 }
 
