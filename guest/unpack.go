@@ -332,7 +332,7 @@ func staysInside(name, target string) bool {
 	for rest == ".." || strings.HasPrefix(rest, "../") {
 		up, rest = up+1, strings.TrimPrefix(strings.TrimPrefix(rest, ".."), "/")
 	}
-	if target == "" || len(target) > maxPath || strings.HasPrefix(rest, "/") || strings.Contains(target, "\\") {
+	if target == "" || len(target) > maxPath || strings.HasPrefix(rest, "/") || os.PathSeparator != '/' && strings.ContainsRune(target, os.PathSeparator) {
 		return false
 	}
 	for part := range strings.SplitSeq(rest, "/") {
