@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -132,20 +131,4 @@ func (c *clock) stop() map[string]float64 {
 		c.current = ""
 	}
 	return c.seconds
-}
-
-var errSoon = errors.New("images: not built yet")
-
-// ImportOptions is what Import needs beside a file.
-type ImportOptions struct {
-	Name     string             // default: OS-VERSION, as the guest says
-	Agent    []byte             // the static agent for the guest; required
-	Driver   vm.Driver          // boots the image once, to learn what it is; required
-	Firmware string             // bios or uefi; default: bios
-	Scratch  string             // folder for the proving machine; default: the system's temporary folder
-	Progress func(phase string) // told what the import is doing, if set
-}
-
-func (s *Store) Import(ctx context.Context, file string, opt ImportOptions) (vm.Image, error) {
-	return vm.Image{}, errSoon
 }

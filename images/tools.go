@@ -21,6 +21,7 @@ func Tools() []Tool {
 		{"tar", "tar", "unpacks the image's files with owners and capabilities"},
 		{"mke2fs", "e2fsprogs", "makes the image's file system"},
 		{"qemu-img", "qemu-utils", "makes and reads qcow2 disks"},
+		{"prlimit", "util-linux", "bounds what an imported disk can make qemu-img do"},
 	}
 }
 
