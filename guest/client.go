@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -136,6 +137,9 @@ func (c *Client) readFrames() {
 
 // welcomedAgain drops the answer to a hello that was said twice.
 func (c *Client) welcomedAgain() bool {
+	if b, err := c.line.r.Peek(headerSize); err != nil || !bytes.HasPrefix(welcomeMagic[:], b) {
+		return false // and do not wait for more
+	}
 	b, err := c.line.r.Peek(greetingSize)
 	if err != nil {
 		return false
