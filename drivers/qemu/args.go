@@ -52,7 +52,7 @@ func (t tools) args(hw hardware, mem ram, top string, incoming bool) []string {
 		"-serial", "chardev:console",
 		"-drive", "file=" + top + ",format=qcow2,if=none,id=disk,cache=unsafe,discard=unmap",
 		"-device", "virtio-blk-pci,drive=disk,bootindex=1",
-		"-netdev", "user,id=net" + restrict(hw.Network),
+		"-netdev", backend(hw.Network),
 		"-device", "virtio-net-pci,id=nic,netdev=net,romfile=",
 		"-device", "virtio-serial-pci",
 		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d,server=on,wait=off", agentFD),
@@ -108,12 +108,14 @@ func (m ram) object(size int64) string {
 	return fmt.Sprintf("memory-backend-file,id=ram,size=%d,mem-path=%s,share=%s", size, comma(m.path), share)
 }
 
-// restrict is what follows "user,id=net".
-func restrict(mode vm.NetworkMode) string {
+// backend is what the guest's network card is plugged into: a hub with nothing
+// else on it, so that a connection fails at once and not after a time-out, or
+// QEMU's user-mode network.
+func backend(mode vm.NetworkMode) string {
 	if mode == vm.NetworkOpen {
-		return ""
+		return "user,id=net"
 	}
-	return ",restrict=on"
+	return "hubport,id=net,hubid=0"
 }
 
 // firmware is how the guest starts: a kernel of ours, UEFI, or QEMU's BIOS.
