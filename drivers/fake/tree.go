@@ -58,13 +58,17 @@ var cWords = []struct {
 // plain says what went wrong as a Unix program would.
 func plain(err error) string {
 	text := err.Error()
+	pe := (*fs.PathError)(nil)
+	if errors.As(err, &pe) {
+		text = pe.Err.Error()
+	}
 	for _, w := range cWords {
 		if errors.Is(err, w.err) {
 			text = w.text
 			break
 		}
 	}
-	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+	if pe != nil {
 		return fmt.Sprintf("cannot %s '%s': %s", pe.Op, pe.Path, text)
 	}
 	return text

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"mvdan.cc/sh/v3/expand"
 )
@@ -27,7 +28,7 @@ type call struct {
 // returns its exit code. The function breaks a cycle: some words run others.
 func words() map[string]func(*call) int {
 	return map[string]func(*call) int{
-		"apt-get": aptGet, "apt": aptGet, "base64": base64Word, "bash": shellWord,
+		"[": builtin, "echo": builtin, "printf": builtin, "test": builtin, "apt-get": aptGet, "apt": aptGet, "base64": base64Word, "bash": shellWord,
 		"basename": basename, "cat": cat, "chmod": chmod, "chown": chown, "cp": cp,
 		"crontab": crontab, "date": date, "dirname": dirname, "disown": yes,
 		"dpkg": dpkg, "dpkg-query": dpkg, "env": envWord, "false": no, "find": find,
@@ -44,6 +45,11 @@ func words() map[string]func(*call) int {
 
 // needsPackage names the words that exist only when a package is installed.
 var needsPackage = map[string]string{"jq": "jq", "tree": "tree"}
+
+// builtin is a word that the shell knows by itself.
+func builtin(c *call) int {
+	return c.interpret(c.args[0], c.args[0]+" \"$@\"", c.args[1:])
+}
 
 func yes(*call) int { return 0 }
 func no(*call) int  { return 1 }
@@ -86,12 +92,30 @@ func (c *call) spawn() int {
 	defer c.g.procs.end(pid)
 	sh := *c.shell
 	sh.pid = pid
-	c.ctx, c.shell = ctx, &sh
+	out := &sticky{w: c.stdout}
+	c.ctx, c.shell, c.stdout = ctx, &sh, out
 	code := c.do()
+	if failed := out.err.Load(); failed != nil && code == 0 {
+		code = c.errorf("write error: %v", plain(*failed))
+	}
 	if k := (killed{}); errors.As(context.Cause(ctx), &k) {
 		return 128 + signals[k.signal]
 	}
 	return code
+}
+
+// sticky remembers that its writer failed: words need not look.
+type sticky struct {
+	w   io.Writer
+	err atomic.Pointer[error]
+}
+
+func (s *sticky) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if err != nil {
+		s.err.Store(&err)
+	}
+	return n, err
 }
 
 // signals are the numbers of the signals that a guest knows.
@@ -113,7 +137,7 @@ func (c *call) do() int {
 	case word != nil:
 		return word(c)
 	}
-	return c.script(script, c.args[1:])
+	return c.script(script)
 }
 
 // lookup finds what a command name stands for: a word, or a script's path.
@@ -148,17 +172,32 @@ func (c *call) lookup(name string) (word func(*call) int, script string, code in
 }
 
 // script runs a file of shell; other interpreters are not in this guest.
-func (c *call) script(p string, args []string) int {
+func (c *call) script(p string) int {
 	src, err := c.g.disk.read(p, c.user.uid)
 	if err != nil {
 		return c.fail(err)
 	}
+	name := p
+	if strings.Contains(c.args[0], "/") {
+		name = c.args[0]
+	}
 	first, _, _ := strings.Cut(string(src), "\n")
-	if program, ok := strings.CutPrefix(first, "#!"); ok && !strings.HasSuffix(strings.Fields(program + " -")[0], "sh") && !strings.Contains(program, "bash") && !strings.HasSuffix(program, "/env sh") {
-		fmt.Fprintf(c.stderr, "%s: %s: bad interpreter: No such file or directory\n", p, program)
+	if program, ok := strings.CutPrefix(first, "#!"); ok && !isShell(program) {
+		fmt.Fprintf(c.stderr, "%s: %s: bad interpreter: No such file or directory\n", name, program)
 		return 126
 	}
-	return c.interpret(p, string(src), args)
+	return c.interpret(name, string(src), c.args[1:])
+}
+
+// isShell reports whether a #! line names a shell: "/bin/sh -e", "/usr/bin/env bash".
+func isShell(program string) bool {
+	for _, word := range strings.Fields(program) {
+		switch path.Base(word) {
+		case "sh", "bash", "dash":
+			return true
+		}
+	}
+	return false
 }
 
 // interpret runs shell source with the call's streams, folder and environment.

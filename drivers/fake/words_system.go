@@ -188,19 +188,31 @@ func signalName(s string) string {
 }
 
 // job returns the pid of the n-th of the exec's processes that is not a shell
-// above this call.
+// above this call. One that was sent into the background a moment ago may have
+// to be waited for.
 func (c *call) job(n string) (int, error) {
 	want, err := strconv.Atoi(n)
-	for _, p := range c.g.procs.list(c.group) {
-		word, _, _ := strings.Cut(p.Command, " ")
-		if word == "sh" || word == "bash" || p.PID == c.pid {
-			continue
+	if err != nil {
+		return 0, err
+	}
+	for range 50 {
+		if jobs := c.jobs(); want >= 1 && want <= len(jobs) {
+			return jobs[want-1], nil
 		}
-		if want--; want == 0 {
-			return p.PID, err
-		}
+		time.Sleep(5 * time.Millisecond)
 	}
 	return 0, fmt.Errorf("no job %s", n)
+}
+
+func (c *call) jobs() []int {
+	var pids []int
+	for _, p := range c.g.procs.list(c.group) {
+		word, _, _ := strings.Cut(p.Command, " ")
+		if word != "sh" && word != "bash" && p.PID != c.pid {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
 }
 
 // matching returns a test for processes other than the caller's own word.
