@@ -118,6 +118,8 @@ func kindOf(ctx context.Context, err error) assay.FailureKind {
 	switch {
 	case errors.Is(context.Cause(ctx), ErrInterrupted), errors.Is(err, ErrInterrupted):
 		return assay.InterruptedFailure
+	case errors.As(context.Cause(ctx), &script):
+		return assay.ScriptFailure
 	case ctx.Err() != nil, errors.As(err, &boot), errors.As(err, &infra):
 		return assay.InfraFailure
 	case errors.As(err, &subject):
