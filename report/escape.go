@@ -75,32 +75,20 @@ func longestRun(text string, c rune) int {
 // marks are the characters that mean something inside a line of Markdown.
 const marks = "\\`*_[]<>&|~#$!@"
 
-// prose returns text as Markdown that shows it as it is.
+// prose returns text as Markdown that shows it as it is. It must not begin a
+// line: there, more would have to be escaped.
 func prose(text string) string {
 	text = strings.TrimSpace(clean(text, proseLimit))
 	var b strings.Builder
 	for i, r := range text {
 		rest := text[i:]
 		link := strings.HasPrefix(rest, "://") || strings.HasPrefix(rest, ".") && strings.HasSuffix(strings.ToLower(text[:i]), "www")
-		if strings.ContainsRune(marks, r) || link || i == listMark(text) {
+		if strings.ContainsRune(marks, r) || link {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-// listMark returns where text must be escaped not to begin a list or to
-// underline a heading; -1 when it does neither.
-func listMark(text string) int {
-	digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
-	switch {
-	case digits < len(text) && digits > 0 && strings.ContainsRune(".)", rune(text[digits])):
-		return digits
-	case digits == 0 && text != "" && strings.ContainsRune("-+=", rune(text[0])):
-		return 0
-	}
-	return -1
 }
 
 // block returns the last lines of text as a fenced block that nothing in it can end.

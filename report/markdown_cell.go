@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,12 +46,12 @@ func (d *document) environment(c *assay.Cell) {
 	d.pair("VM Platform", "%s%s", prose(c.Driver), accel(c))
 	if len(c.Machines) == 0 {
 		d.pair("Image", "%s", code(c.Image))
-		d.line("No machine came up.")
+		d.line("No machine came up.  ")
 	}
 	for _, m := range c.Machines {
 		d.pair("OS", "%s (kernel %s, %s)", prose(m.OS.Name), prose(m.OS.Kernel), prose(m.OS.Arch))
 		d.pair("VM Name", "%s", code(m.ID))
-		d.pair("Image", "%s (sha256 %s…)", code(m.Image), short(m.Digest))
+		d.pair("Image", "%s (sha256 %s)", code(m.Image), short(m.Digest))
 		d.pair("Resources", "%d vCPU, %s RAM, %s disk, network %s", m.CPUs, size(m.Memory), size(m.Disk), prose(m.Network))
 		d.pair("Boot", "%s", seconds(m.Boot))
 	}
@@ -115,7 +116,7 @@ func status(c *assay.Cell) string {
 	case c.Failure != nil && c.Failure.Kind == assay.SubjectFailure:
 		return "❌ " + kinds[assay.SubjectFailure] + ": " + prose(c.Failure.Message)
 	case c.Failure != nil:
-		return "⛔ " + cleanKind(c.Failure.Kind) + ": " + prose(c.Failure.Message)
+		return "⛔ " + prose(kindWords(c.Failure.Kind)) + ": " + prose(c.Failure.Message)
 	case c.Verdict == "":
 		return "⏳ Not finished"
 	case c.Verdict == assay.Skip:
@@ -126,13 +127,8 @@ func status(c *assay.Cell) string {
 	return "✅ Completed successfully"
 }
 
-// cleanKind returns the words for a kind of failure.
-func cleanKind(k assay.FailureKind) string {
-	if text, ok := kinds[k]; ok {
-		return text
-	}
-	return prose(string(k))
-}
+// kindWords returns the words for a kind of failure.
+func kindWords(k assay.FailureKind) string { return cmp.Or(kinds[k], string(k)) }
 
 // execs returns the commands of a cell, in order.
 func execs(c *assay.Cell) (list []*assay.Exec) {
@@ -209,10 +205,11 @@ func (d *document) failure(f *assay.Failure) {
 		d.gap()
 		d.line("**What to do**: %s", prose(a))
 	}
-	for _, text := range []string{f.Backtrace, f.Detail} {
-		if text != "" {
+	for _, part := range [][2]string{{"Backtrace", f.Backtrace}, {"Detail", f.Detail}} {
+		if part[1] != "" {
 			d.gap()
-			d.text.WriteString(block(text))
+			d.line("**%s**:\n", part[0])
+			d.text.WriteString(block(part[1]))
 		}
 	}
 }

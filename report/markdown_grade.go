@@ -47,8 +47,25 @@ func (d *document) files(changes []assay.Change) {
 			d.gap()
 		}
 		part := only(files, func(c assay.Change) bool { return c.Op == op })
-		d.line("**%s**: %d", []string{"Files Added", "Files Modified", "Files Deleted"}[i], len(part))
+		d.line("**%s**: %d", []string{"Files Added", "Files Modified", "Files Deleted"}[i], len(only(part, isFile)))
 		d.list(foldedLines(part))
+	}
+	d.textDiffs(files)
+}
+
+// isFile reports whether a change is about a file or link, and not a folder.
+func isFile(c assay.Change) bool { return c.After["type"] != "dir" && c.Before["type"] != "dir" }
+
+// textDiffsShown bounds the text diffs of a report. All are in the JSON report.
+const textDiffsShown = 5
+
+// textDiffs writes what changed in small text files that were there before.
+func (d *document) textDiffs(files []assay.Change) {
+	changed := only(files, func(c assay.Change) bool { return c.Op == assay.Modified && c.Text != "" && c.Group == "" })
+	for _, c := range changed[:min(len(changed), textDiffsShown)] {
+		d.gap()
+		d.line("What changed in %s:\n", code(c.Key))
+		d.text.WriteString(block(c.Text))
 	}
 }
 
@@ -64,22 +81,19 @@ func only(changes []assay.Change, keep func(assay.Change) bool) (list []assay.Ch
 
 // foldedLines returns one line of Markdown for each display line.
 func foldedLines(changes []assay.Change) (lines []string) {
-	fields := map[string][]string{}
-	for _, c := range changes {
-		fields[c.Key] = c.Fields
-	}
 	for _, l := range capture.Fold(changes) {
-		name, note := splitNote(l.Text)
-		line := code(name)
-		if note != "" {
-			line += " (" + prose(note) + ")"
-		}
-		if f := fields[name]; l.Count == 1 && len(f) > 0 {
-			line += " – " + prose(strings.Join(f, ", "))
-		}
-		lines = append(lines, line)
+		lines = append(lines, folded(l))
 	}
 	return lines
+}
+
+// folded is one display line: `/tmp/skill-temp-*.log` (3 files, 45KB total).
+func folded(l capture.Line) string {
+	name, note := splitNote(l.Text)
+	if note == "" {
+		return code(name)
+	}
+	return code(name) + " (" + prose(note) + ")"
 }
 
 // splitNote cuts the note in parentheses off a display line.
@@ -152,7 +166,7 @@ func (d *document) system(changes []assay.Change, g assay.Grade) {
 	rest := only(changes, func(c assay.Change) bool { return !slices.Contains(shownElsewhere, c.Kind) })
 	var lines []string
 	for _, l := range capture.Fold(rest) {
-		lines = append(lines, fmt.Sprintf("%s %s: %s", prose(l.Kind), prose(string(l.Op)), code(l.Text)))
+		lines = append(lines, folded(l)+" – "+prose(l.Kind)+" "+prose(string(l.Op)))
 	}
 	d.gap()
 	d.line("**Other Changes**: %d", len(rest))
@@ -167,18 +181,24 @@ func (d *document) processes(c *assay.Cell, changes []assay.Change, g assay.Grad
 			orphans = append(orphans, fmt.Sprintf("%s as %s (pid %d)", code(p.Command), prose(p.User), p.PID))
 		}
 	}
-	d.pair("Orphaned Processes", "%d", len(orphans))
-	d.list(orphans)
-	for _, row := range [][2]string{{"Background Jobs", capture.Process}, {"Network Connections", capture.Listener}} {
+	d.counted("Orphaned Processes", orphans)
+	for _, row := range [][2]string{{"Background Jobs", capture.Process}, {"Network Listeners", capture.Listener}} {
 		part := only(changes, func(c assay.Change) bool { return c.Kind == row[1] && c.Op == assay.Added })
 		var lines []string
 		for _, c := range part {
 			lines = append(lines, code(c.Key))
 		}
-		d.pair(row[0], "%d", len(part))
-		d.list(lines)
+		d.counted(row[0], lines)
 	}
 	d.ticks(g, processSection)
+}
+
+// counted writes a list under its name and length.
+func (d *document) counted(name string, lines []string) {
+	d.pair(name, "%d", len(lines))
+	if d.list(lines); len(lines) > 0 {
+		d.gap() // else the next line would go on with the last item
+	}
 }
 
 // dependencies writes which packages the subject needs, and what of its files
@@ -206,7 +226,7 @@ func (d *document) required(name string, packages []assay.Change, g assay.Grade)
 		line := code(packageName(c))
 		for _, f := range g.Findings {
 			if sectionOf(f.Rule, f.Axis) == dependencySection && proves(f, c) {
-				line += " – " + strings.ToLower(string(f.Severity)) + ": " + prose(f.Rule)
+				line += " – " + prose(string(f.Severity)) + " (" + prose(f.Rule) + ")"
 			}
 		}
 		lines = append(lines, line)
@@ -306,7 +326,7 @@ func (d *document) scores(g assay.Grade) {
 	for _, a := range g.Axes {
 		d.pair(prose(title1(a.Name)), "%s/100 (weight %s%%)", points(a.Score), points(a.Weight))
 	}
-	d.pair("Score", "%s/100 by policy %s", points(g.Score), prose(g.Policy))
+	d.pair("Score", "%s/100 by policy %s", points(g.Score), code(g.Policy))
 	for _, c := range g.Caps {
 		d.pair("Cap", "%s", prose(c))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"assay"
+	"assay/capture"
 )
 
 // Summary writes what a terminal shows at the end of a run: for each cell its
@@ -21,7 +22,8 @@ func Summary(w io.Writer, run assay.Run, width int, colour bool) error {
 	if run.Verdict == "" {
 		total += ", still running"
 	}
-	s.line(0, piece{bold, total}, piece{"", "in " + seconds(run.Seconds)}, piece{dim, "run " + run.ID})
+	s.line(0, piece{bold, total}, piece{"", "in " + seconds(run.Seconds)})
+	s.line(0, piece{dim, "run " + run.ID})
 	_, err := io.WriteString(w, s.text.String())
 	return err
 }
@@ -62,6 +64,24 @@ func (s *summary) line(indent int, pieces ...piece) {
 	s.text.WriteString(strings.TrimRight(b.String(), " ") + "\n")
 }
 
+// wrap writes text on as many lines as it needs, up to wrapLines.
+func (s *summary) wrap(indent int, paint paint, text string) {
+	line, lines := "", 0
+	for _, word := range strings.Fields(clean(text, 4*cellLimit)) {
+		if s.width > 0 && line != "" && indent+textWidth(line)+1+textWidth(word) > s.width {
+			s.line(indent, piece{paint, line})
+			if line, lines = "", lines+1; lines == wrapLines {
+				return
+			}
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	s.line(indent, piece{paint, line})
+}
+
+// wrapLines bounds one message.
+const wrapLines = 12
+
 // signs stand before a cell, a letter wide on every terminal.
 var signs = map[assay.Verdict]string{assay.Pass: "✓", assay.Warn: "▲", assay.Fail: "✗", assay.Error: "!", assay.Skip: "-", "": "…"}
 
@@ -85,12 +105,12 @@ func (s *summary) failure(c *assay.Cell) {
 	if f == nil {
 		return
 	}
-	s.line(4, piece{verdictPaint[c.Verdict], cleanKind(f.Kind) + ":"}, piece{"", f.Message})
+	s.wrap(4, verdictPaint[c.Verdict], kindWords(f.Kind)+": "+f.Message)
 	if f.Position != "" {
 		s.line(4, piece{dim, "at " + f.Position})
 	}
 	if a := advice[f.Kind]; a != "" {
-		s.line(4, piece{"", "→ " + a})
+		s.wrap(4, "", "→ "+a)
 	}
 	for _, text := range []string{f.Backtrace, f.Detail} {
 		s.tail(text)
@@ -133,30 +153,36 @@ func axisLine(g assay.Grade) string {
 	return strings.Join(parts, " · ")
 }
 
-// finding writes one finding and where it is. A message that already names the
-// place is not followed by it.
+// finding writes one finding and where it is.
 func (s *summary) finding(f assay.Finding) {
 	severity := pad(string(f.Severity), 8, false)
 	if f.Waived != nil {
 		s.line(6, piece{dim, pad("waived", 8, false)}, piece{dim, f.Message}, piece{dim, "(" + f.Waived.Reason + ")"})
 		return
 	}
-	where := location(f)
-	if where != "" && strings.Contains(f.Message, where) {
-		where = ""
+	line := []piece{{severityPaint[f.Severity], severity}, {"", f.Message}}
+	if where := location(f); where != "" {
+		line = append(line, piece{dim, "(" + where + ")"})
 	}
-	s.line(6, piece{severityPaint[f.Severity], severity}, piece{"", f.Message}, piece{dim, where})
+	s.line(6, line...)
 }
 
-// location names the first evidence of a finding, and how much more there is.
+// location names the first evidence of a finding, and how much more there is;
+// nothing when the message names it already.
 func location(f assay.Finding) string {
 	if len(f.Evidence) == 0 {
 		return ""
 	}
 	e := f.Evidence[0]
 	text := e.Key
-	if e.Kind == "exec" {
+	switch e.Kind {
+	case "exec":
 		text = "step " + e.Key
+	case capture.Process:
+		_, text, _ = strings.Cut(e.Key, ": ") // without the user
+	}
+	if strings.Contains(f.Message, text) {
+		return ""
 	}
 	if n := len(f.Evidence) - 1; n > 0 {
 		return fmt.Sprintf("%s and %d more", text, n)

@@ -33,7 +33,7 @@ func seconds(s float64) string {
 		return number(math.Round(s)) + " seconds"
 	}
 	whole := int(math.Min(math.Round(s), 1e12))
-	return fmt.Sprintf("%d minutes %d seconds", whole/60, whole%60)
+	return count(whole/60, "minute") + " " + count(whole%60, "second")
 }
 
 // plural returns word with an s, unless n is one.
@@ -67,7 +67,10 @@ func size(n int64) string {
 }
 
 // short returns the first twelve digits of a digest.
-func short(digest string) string { return clean(strings.TrimPrefix(digest, "sha256:"), 12) }
+func short(digest string) string {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	return prose(digest[:min(12, len(digest))])
+}
 
 // test returns what a cell runs: the script and, when it has one, the function.
 func test(c *assay.Cell) string {
