@@ -9,7 +9,7 @@
 
 set -euo pipefail
 
-HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+HERE="$(cd "$(dirname "$0")" && pwd)"
 FOLDER="${1:-$HERE/examples}"
 CACHE="${NOTES_CACHE:-$HOME/.claude/cache}"
 
@@ -17,7 +17,7 @@ CACHE="${NOTES_CACHE:-$HOME/.claude/cache}"
 SKIP=(.git .hg .svn node_modules vendor target dist build __pycache__ .venv)
 
 usage() {
-    sed -n '3,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '3,8s/^# \{0,1\}//p' "$0"
 }
 
 # --- options -----------------------------------------------------------------

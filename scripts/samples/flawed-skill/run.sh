@@ -6,7 +6,7 @@
 
 set -euo pipefail
 
-HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+HERE="$(cd "$(dirname "$0")" && pwd)"
 DATA="${1:-$HERE/examples}"
 HOST_NAME="metrics.internal"
 
