@@ -121,6 +121,33 @@ func (d dir) ReadDir(p string) (found []fs.DirEntry, err error) {
 	return found, err
 }
 
+// list describes a folder's entries. A walk meets no folder behind a link, so
+// this follows none.
+func (d dir) list(p string) (entries []entry, err error) {
+	err = d.in(func(root *os.Root) error {
+		f, err := root.Open(within(p))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		found, err := f.ReadDir(-1)
+		for _, e := range found {
+			at := path.Join(p, e.Name())
+			info, ierr := e.Info()
+			if ierr != nil || at == recordings {
+				continue
+			}
+			en := entry{path: at, stat: statInfo(info)}
+			if info.Mode()&fs.ModeSymlink != 0 {
+				en.target, _ = root.Readlink(within(at))
+			}
+			entries = append(entries, en)
+		}
+		return err
+	})
+	return entries, err
+}
+
 func (d dir) ReadFile(p string, limit int64) (data []byte, err error) {
 	f, err := d.openAt(p, true)
 	if err != nil {

@@ -169,12 +169,16 @@ type decoder struct {
 	words []string
 	key   string
 	bytes int64 // that the records hold
+	room  int64 // how many they may hold
 }
 
 // decodeStream reads a whole stream. want is how many bytes of seen bits there
 // must be.
 func decodeStream(r io.Reader, want int) (stream, error) {
-	d := &decoder{r: bufio.NewReaderSize(r, 64<<10)}
+	return (&decoder{r: bufio.NewReaderSize(r, 64<<10), room: maxTotal}).all(want)
+}
+
+func (d *decoder) all(want int) (stream, error) {
 	s, err := d.stream(want)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -258,8 +262,8 @@ func (d *decoder) text(limit uint64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if d.bytes += int64(n); d.bytes > maxTotal {
-		return "", fmt.Errorf("more than %d bytes", maxTotal)
+	if d.bytes += int64(n); d.bytes > d.room {
+		return "", d.tooMany()
 	}
 	if n <= d.r.Size() {
 		b, err := d.r.Peek(n)
@@ -325,8 +329,8 @@ func (d *decoder) sane(r Record) error {
 	if r.Kind == "" || r.Key == "" || len(r.Key) > maxKey || !utf8.ValidString(r.Kind) || !utf8.ValidString(r.Key) {
 		return fmt.Errorf("got kind %q, key %q", cut(r.Kind, 40), cut(r.Key, 80))
 	}
-	if d.bytes > 4*maxTotal {
-		return fmt.Errorf("more than %d bytes of records", int64(4*maxTotal))
+	if d.bytes > d.room {
+		return d.tooMany()
 	}
 	for k, v := range r.Attrs {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
@@ -335,6 +339,8 @@ func (d *decoder) sane(r Record) error {
 	}
 	return nil
 }
+
+func (d *decoder) tooMany() error { return fmt.Errorf("more than %d bytes", d.room) }
 
 func (d *decoder) recordKey() (string, error) {
 	shared, err := d.number(uint64(len(d.key)))
