@@ -63,6 +63,7 @@ func TestKernelLine(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                              "mitigations=off panic=-1",
 		"root=/dev/vda":                 "root=/dev/vda mitigations=off panic=-1",
+		"quiet a  b":                    "a b mitigations=off panic=-1",
 		"panic=10 mitigations=auto":     "panic=10 mitigations=auto",
 		"oops=panic root=/dev/x":        "oops=panic root=/dev/x mitigations=off panic=-1",
 		"xmitigations=off kernel.panic": "xmitigations=off kernel.panic mitigations=off panic=-1",

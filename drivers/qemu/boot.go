@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -79,7 +80,7 @@ func (m *machine) await(ctx context.Context, p *process, limit time.Duration) (*
 	wait, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go m.watch(wait, cancel, p, limit)
-	conn, err := m.Dial(wait)
+	conn, err := m.dial(wait)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +226,7 @@ func (p *process) load(ctx context.Context, s saved) error {
 	if err := p.monitor.call(ctx, "migrate-incoming", uri, nil); err != nil {
 		return err
 	}
-	if err := p.poll(ctx, "query-status", func(status string) (bool, error) { return status != "inmigrate", nil }); err != nil {
+	if err := p.poll(ctx, "query-status", statusIs(func(s string) (bool, error) { return s != "inmigrate", nil })); err != nil {
 		return err
 	}
 	if s.linkDown {
@@ -243,14 +244,25 @@ func (p *process) ignoreShared(ctx context.Context, on bool) error {
 	}, nil)
 }
 
-// poll repeats a query until done says that its status will do.
-func (p *process) poll(ctx context.Context, query string, done func(status string) (bool, error)) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+// statusIs reads the status from a query's answer.
+func statusIs(done func(status string) (bool, error)) func(json.RawMessage) (bool, error) {
+	return func(answer json.RawMessage) (bool, error) {
 		var now struct{ Status string }
-		if err := p.monitor.call(ctx, query, nil, &now); err != nil {
+		if err := json.Unmarshal(answer, &now); err != nil {
+			return false, err
+		}
+		return done(now.Status)
+	}
+}
+
+// poll repeats a query until done says that its answer will do.
+func (p *process) poll(ctx context.Context, query string, done func(json.RawMessage) (bool, error)) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		var answer json.RawMessage
+		if err := p.monitor.call(ctx, query, nil, &answer); err != nil {
 			return err
 		}
-		if ok, err := done(now.Status); ok || err != nil {
+		if ok, err := done(answer); ok || err != nil {
 			return err
 		}
 		select {

@@ -2,11 +2,13 @@ package qemu
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const (
@@ -40,9 +42,19 @@ type line struct {
 	p *process
 }
 
-// Dial opens the line to the agent and cuts the earlier one. The agent may not
-// be listening yet: what is written waits for it.
+// Dial opens the line to the agent and cuts the earlier one. It waits while a
+// snapshot is taken or restored.
 func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
+	if err := m.lock(ctx); err != nil {
+		return nil, fmt.Errorf("qemu: %s: dial: %w", m.hw.ID, err)
+	}
+	defer m.unlock()
+	return m.dial(ctx)
+}
+
+// dial is Dial for those who have the token. The agent may not be listening
+// yet: what is written waits for it.
+func (m *machine) dial(ctx context.Context) (net.Conn, error) {
 	p, err := m.process()
 	if err != nil {
 		return nil, err
@@ -71,6 +83,25 @@ func (m *machine) cut() {
 		m.line.Close()
 		m.line = nil
 	}
+}
+
+// hangUp cuts the line and waits until QEMU has told the guest. Told later, in
+// the middle of a save, it would write to memory that is saved already, and the
+// state would not load.
+func (m *machine) hangUp(ctx context.Context, p *process) error {
+	m.cut()
+	return p.poll(ctx, "query-chardev", func(answer json.RawMessage) (bool, error) {
+		var chardevs []struct{ Label, Filename string }
+		if err := json.Unmarshal(answer, &chardevs); err != nil {
+			return false, err
+		}
+		for _, c := range chardevs {
+			if c.Label == "agent" {
+				return strings.HasPrefix(c.Filename, "disconnected:"), nil
+			}
+		}
+		return false, fmt.Errorf("query-chardev: got %.200s, want the agent's", answer)
+	})
 }
 
 // Read reads from the agent.

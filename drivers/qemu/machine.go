@@ -63,6 +63,9 @@ func (d *driver) newMachine(t tools, hw hardware, spec vm.Spec) (*machine, error
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil { // a failed clone took it along
+		return nil, err
+	}
 	m := &machine{d: d, tools: t, hw: hw, dir: dir, sockets: dir, busy: make(chan struct{}, 1), snapshots: map[string]snapshot{}}
 	m.record = record{ID: hw.ID, Owner: spec.Owner, Name: spec.Name}
 	if len(filepath.Join(dir, agentName)) > maxSocketPath {

@@ -37,7 +37,6 @@ func (m *machine) Snapshot(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	m.cut()
 	s, err := m.take(ctx, p)
 	if err != nil {
 		return fmt.Errorf("qemu: %s: snapshot %q: %w", m.hw.ID, name, p.explain(ctx, err))
@@ -52,6 +51,9 @@ func (m *machine) take(ctx context.Context, p *process) (s snapshot, err error) 
 	suspended := m.suspended
 	s = snapshot{layer: m.top, state: m.path(fmt.Sprintf("state.%d", m.layers)), linkDown: m.linkDown}
 	m.mu.Unlock()
+	if err := m.hangUp(ctx, p); err != nil {
+		return s, err
+	}
 	if err := p.monitor.call(ctx, "stop", nil, nil); err != nil {
 		return s, err
 	}
@@ -119,12 +121,12 @@ func (p *process) save(ctx context.Context, path string, ignoreShared bool) erro
 	if err := p.monitor.call(ctx, "migrate", map[string]any{"uri": "fd:state"}, nil); err != nil {
 		return err
 	}
-	return p.poll(ctx, "query-migrate", func(status string) (bool, error) {
+	return p.poll(ctx, "query-migrate", statusIs(func(status string) (bool, error) {
 		if status == "failed" || status == "cancelled" {
 			return false, p.saveFailure(ctx, path)
 		}
 		return status == "completed", nil
-	})
+	}))
 }
 
 // saveFailure says why saving failed; QEMU itself is laconic about full disks.

@@ -209,10 +209,12 @@ func settle(ctx context.Context, c *guest.Client) error {
 // freezeTemplate saves the guest without its memory, which is in a file
 // already, and ends QEMU in order, so that the disk's layer is complete.
 func (m *machine) freezeTemplate(ctx context.Context) error {
-	m.cut()
 	p, err := m.process()
 	if err != nil {
 		return err
+	}
+	if err := m.hangUp(ctx, p); err != nil {
+		return p.explain(ctx, err)
 	}
 	if err := p.monitor.call(ctx, "stop", nil, nil); err != nil {
 		return p.explain(ctx, err)
