@@ -114,6 +114,7 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		},
 		quiet: []grade.Input{
 			ran(assay.Exec{Stdout: "0 errors, no warnings\nfailed: 0\n"}), ran(assay.Exec{Stdout: "terror and failsafe\n"}),
+			ran(assay.Exec{Stderr: "sudo: unable to resolve host x: Temporary failure in name resolution\n"}),
 		},
 	},
 	"high-resource-use": {
