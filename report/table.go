@@ -78,7 +78,7 @@ type grid struct {
 // write lays the grid out.
 func (g grid) write(w io.Writer, width int, p palette) error {
 	out := bufio.NewWriter(w)
-	widths := g.widths()
+	widths := shrink(g.widths(), width)
 	g.line(out, g.head, widths, width, func(_ int, text string) string { return p.text(bold, text) })
 	rule := make([]string, len(widths))
 	for i, n := range widths {
@@ -107,6 +107,36 @@ func (g grid) widths() []int {
 	return widths
 }
 
+// narrowest is how far a column is shrunk.
+const narrowest = 8
+
+// shrink takes columns off the widest until the lines fit into width, as far as
+// that goes.
+func shrink(widths []int, width int) []int {
+	for width > 0 && lineWidth(widths) > width {
+		widest := 0
+		for i := range widths {
+			if widths[i] > widths[widest] {
+				widest = i
+			}
+		}
+		if widths[widest] <= narrowest {
+			break
+		}
+		widths[widest]--
+	}
+	return widths
+}
+
+// lineWidth returns how wide a line is.
+func lineWidth(widths []int) int {
+	total := 2 * (len(widths) - 1)
+	for _, n := range widths {
+		total += n
+	}
+	return total
+}
+
 // line writes one row, cut at width. Colours take no columns.
 func (g grid) line(out *bufio.Writer, row []string, widths []int, width int, paint func(column int, text string) string) {
 	var b strings.Builder
@@ -116,10 +146,9 @@ func (g grid) line(out *bufio.Writer, row []string, widths []int, width int, pai
 			b.WriteString("  ")
 			left -= 2
 		}
-		last := i == len(row)-1
-		cut := text
-		if !last || g.right[i] {
-			cut = pad(text, widths[i], g.right[i])
+		cut := fit(text, widths[i])
+		if last := i == len(row)-1; !last || g.right[i] {
+			cut = pad(cut, widths[i], g.right[i])
 		}
 		if width > 0 && left < textWidth(cut) {
 			if left > 0 {

@@ -20,6 +20,21 @@ func Trend(w io.Writer, t assay.Trend, width int, colour bool) error {
 		_, err := fmt.Fprintln(w, `nothing to show: no finished cell matches; "assay history" lists the runs`)
 		return err
 	}
+	g := trendGrid(t, sparkLongest)
+	for n := sparkLongest - 1; n >= sparkShortest && width > 0 && lineWidth(g.widths()) > width; n-- {
+		g = trendGrid(t, n)
+	}
+	return g.write(w, width, newPalette(colour))
+}
+
+// How many runs a sparkline shows: fewer when the terminal is narrow.
+const (
+	sparkLongest  = 40
+	sparkShortest = 4
+)
+
+// trendGrid lays out a trend with sparklines of at most n runs.
+func trendGrid(t assay.Trend, n int) grid {
 	g := grid{head: []string{strings.ToUpper(t.By)}, right: make([]bool, len(t.Columns)+1)}
 	for _, c := range t.Columns {
 		g.head = append(g.head, clean(strings.TrimSpace(c.OS+" "+c.Version), cellLimit))
@@ -30,13 +45,13 @@ func Trend(w io.Writer, t assay.Trend, width int, colour bool) error {
 		line, colours := []string{names[i]}, []paint{""}
 		low, high := span(row)
 		for _, cell := range row.Cells {
-			text, c := trendCell(t.Metric, cell, low, high)
+			text, c := trendCell(t.Metric, cell, low, high, n)
 			line, colours = append(line, text), append(colours, c)
 		}
 		g.rows, paints = append(g.rows, line), append(paints, colours)
 	}
 	g.paint = func(row, column int, _ string) paint { return paints[row][column] }
-	return g.write(w, width, newPalette(colour))
+	return g
 }
 
 // rowNames names the rows by what tells them apart.
@@ -80,7 +95,7 @@ func span(row assay.TrendRow) (low, high float64) {
 }
 
 // trendCell returns what stands in one cell: B 86.5 +2 ▅▆▇.
-func trendCell(metric string, c assay.TrendCell, low, high float64) (string, paint) {
+func trendCell(metric string, c assay.TrendCell, low, high float64, n int) (string, paint) {
 	last, ok := c.Last()
 	if !ok {
 		return "–", dim
@@ -92,7 +107,7 @@ func trendCell(metric string, c assay.TrendCell, low, high float64) (string, pai
 	if d, ok := c.Delta(); ok && metric != "letter" && last.Known && math.Abs(d) >= 0.05 {
 		parts = append(parts, signed(d))
 	}
-	return strings.Join(append(parts, spark(c, low, high)), " "), colour
+	return strings.Join(append(parts, spark(c.Points[max(0, len(c.Points)-n):], low, high)), " "), colour
 }
 
 // trendValue returns the newest value in the words of its metric.
@@ -121,9 +136,9 @@ func signed(d float64) string {
 }
 
 // spark draws the points between low and high.
-func spark(c assay.TrendCell, low, high float64) string {
+func spark(list []assay.TrendPoint, low, high float64) string {
 	var b strings.Builder
-	for _, p := range c.Points {
+	for _, p := range list {
 		switch {
 		case !p.Known:
 			b.WriteRune('·')
