@@ -15,6 +15,8 @@ type Error struct {
 	Reason string // what is wrong with the file
 	Remedy string // what the user can do
 	Err    error  // the cause, when there is one
+
+	missing bool // what was asked for is not there
 }
 
 // Error returns the path, the reason, the cause and the remedy.
@@ -31,6 +33,9 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes a file or run that is not there an fs.ErrNotExist.
+func (e *Error) Is(target error) bool { return e.missing && target == fs.ErrNotExist }
 
 // remedies say what to do about SQLite's own errors.
 var remedies = map[sqlite3.ErrNo]Error{

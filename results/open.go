@@ -152,7 +152,7 @@ func inspect(path string) (int, error) {
 func inspectHeader(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Error{Reason: "no results yet", Remedy: `"assay run SCRIPT" makes them`}
+		return &Error{Reason: "no results yet", Remedy: `"assay run SCRIPT" makes them`, missing: true}
 	} else if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (db *DB) resolve(id string) (row int64, err error) {
 	if id == "last" {
 		err = db.read.QueryRow("SELECT id FROM run ORDER BY started DESC, id DESC LIMIT 1").Scan(&row)
 		if errors.Is(err, sql.ErrNoRows) {
-			return 0, &Error{Reason: "holds no run", Remedy: `"assay run SCRIPT" makes one`}
+			return 0, &Error{Reason: "holds no run", Remedy: `"assay run SCRIPT" makes one`, missing: true}
 		}
 		return row, err
 	}
@@ -57,7 +57,7 @@ func (db *DB) resolvePrefix(prefix string) (row int64, err error) {
 		return row, rows.Err()
 	}
 	if len(names) == 0 {
-		return 0, &Error{Reason: fmt.Sprintf("run %q: no such run", prefix), Remedy: `"assay history" lists them`}
+		return 0, &Error{Reason: fmt.Sprintf("run %q: no such run", prefix), Remedy: `"assay history" lists them`, missing: true}
 	}
 	return 0, &Error{Reason: fmt.Sprintf("run %q: several runs begin so: %s", prefix, strings.Join(names, ", ")), Remedy: "give more of the id"}
 }

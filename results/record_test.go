@@ -130,6 +130,11 @@ func TestNameOS(t *testing.T) {
 func TestRunNames(t *testing.T) {
 	db := openTemp(t)
 	expect(t, second(db.Run("last")), "holds no run")
+	for _, err := range []error{second(db.Run("last")), second(db.Run("x")), db.Interrupted("x"), second(OpenReadOnly(db.Path() + "x"))} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v: is no fs.ErrNotExist", err)
+		}
+	}
 	record(t, db, runOf("20261123T130009-aaaa", day))
 	record(t, db, runOf("20261123T130009-abbb", day.AddDate(0, 0, 1)))
 	for id, want := range map[string]string{

@@ -18,7 +18,7 @@ type TrendQuery struct {
 	OS      string    // glob on "debian-12" or "debian"
 	Driver  string    // name
 	Since   time.Time // cells started at or after
-	Metric  string    // one of TrendMetrics; score when empty
+	Metric  string    // one of TrendMetrics; score when empty, which by rule means findings
 	By      string    // one of TrendRows; test when empty
 	Last    int       // points a cell; 20 when 0
 }
@@ -51,7 +51,10 @@ var trendNames = map[string]string{
 // driver (and axis or rule), a column for each OS version in version order, and
 // in each cell the last points, oldest first.
 func (db *DB) Trend(q TrendQuery) (assay.Trend, error) {
-	q.Metric, q.By, q.Last = cmp.Or(q.Metric, defaultMetric[q.By], "score"), cmp.Or(q.By, "test"), cmp.Or(q.Last, 20)
+	q.Metric, q.By, q.Last = cmp.Or(q.Metric, "score"), cmp.Or(q.By, "test"), cmp.Or(q.Last, 20)
+	if q.By == "rule" && q.Metric == "score" {
+		q.Metric = "findings" // a rule has no score of its own
+	}
 	value, ok := trendValues[q.By+" "+q.Metric]
 	if !ok {
 		return assay.Trend{}, fmt.Errorf("trend: %s by %s: not known; metrics are %v by test, score by axis, findings by rule", q.Metric, q.By, TrendMetrics)
@@ -73,9 +76,6 @@ WHERE age <= ?7 ORDER BY started, run`, builder.scan, q.Script, q.Test, q.Subjec
 	trend.Metric, trend.By = q.Metric, q.By
 	return trend, nil
 }
-
-// defaultMetric is the metric of rows that know only one.
-var defaultMetric = map[string]string{"rule": "findings"}
 
 // A trendBuilder gathers points and lays them out when all are there.
 type trendBuilder struct {
