@@ -14,9 +14,22 @@ import (
 func Drivers(home string) []vm.Driver {
 	return []vm.Driver{
 		qemu.New(qemu.Config{
-			TemplateDir: filepath.Join(home, "templates"),
-			RunDir:      filepath.Join(home, "run"),
+			TemplateDir:   templates(home),
+			RunDir:        filepath.Join(home, "run"),
+			TemplateLimit: templateLimit,
 		}),
 		fake.New(),
 	}
 }
+
+// Trim frees what the drivers keep between runs and nobody uses, and returns
+// the bytes freed. What is in use stays, and so does what makes the next launch
+// fast, within the drivers' own limits.
+func Trim(home string) (int64, error) {
+	return qemu.Trim(templates(home), templateLimit)
+}
+
+// templateLimit is how many bytes on disk saved guests may take.
+const templateLimit = 8 << 30
+
+func templates(home string) string { return filepath.Join(home, "templates") }

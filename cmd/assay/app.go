@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"assay/builtins"
+	"assay/drivers/all"
+	"assay/engine"
+	"assay/images"
+	"assay/results"
+	"assay/stdlib"
+	"assay/vm"
+)
+
+// An app is what every command has: streams, the state folder, and the rooms,
+// each opened when a command first needs it.
+type app struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	home   string // see homeDir
+	db     string // path of the results; empty: in home
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, home: homeDir()}
+}
+
+// homeDir is assay's state folder: $ASSAY_HOME, else the user's data folder.
+func homeDir() string {
+	if dir := os.Getenv("ASSAY_HOME"); dir != "" {
+		if abs, err := filepath.Abs(dir); err == nil {
+			return abs
+		}
+		return dir
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "assay")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = os.TempDir()
+	}
+	return filepath.Join(home, ".local", "share", "assay")
+}
+
+func (a *app) dbPath() string {
+	if a.db != "" {
+		return a.db
+	}
+	return filepath.Join(a.home, "results.db")
+}
+
+func (a *app) store() (*images.Store, error) { return images.Open(filepath.Join(a.home, "images")) }
+
+// openDB opens the results for reading. Before the first run there are none.
+func (a *app) openDB() (*results.DB, error) {
+	if _, err := os.Stat(a.dbPath()); errors.Is(err, fs.ErrNotExist) {
+		return nil, &nothingError{fmt.Sprintf("%s: no results yet; run \"assay run SCRIPT\" first", a.dbPath())}
+	}
+	return results.OpenReadOnly(a.dbPath())
+}
+
+// env wires the engine to the other rooms. driver is the one that the user
+// chose, or empty.
+func (a *app) env(driver string) (engine.Env, error) {
+	store, err := a.store()
+	if err != nil {
+		return engine.Env{}, err
+	}
+	drivers := all.Drivers(a.home)
+	return engine.Env{
+		Drivers:  drivers,
+		Images:   imageSource{store, find(drivers, driver)},
+		Builtins: builtins.All(),
+		Values:   builtins.Values(),
+		Stdlib:   stdlib.FS,
+		StateDir: a.home,
+	}, nil
+}
+
+// find returns the driver of that name; the default one for "", nil if there is
+// none.
+func find(drivers []vm.Driver, name string) vm.Driver {
+	if name == "" {
+		return drivers[0]
+	}
+	if i := slices.IndexFunc(drivers, func(d vm.Driver) bool { return d.Name() == name }); i >= 0 {
+		return drivers[i]
+	}
+	return nil
+}
+
+// driver returns the driver of that name, or a usage error.
+func (a *app) driver(name string) (vm.Driver, error) {
+	drivers := all.Drivers(a.home)
+	if d := find(drivers, name); d != nil {
+		return d, nil
+	}
+	return nil, usagef("", "driver: got %q, want one of %s", name, strings.Join(driverNames(drivers), ", "))
+}
+
+func driverNames(drivers []vm.Driver) []string {
+	var names []string
+	for _, d := range drivers {
+		names = append(names, d.Name())
+	}
+	return names
+}
+
+// printJSON writes one indented value to standard output.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
+
+// note tells the user something that is not the command's result.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintln(a.stderr, clean(fmt.Sprintf(format, args...)))
+}
+
+// screen is what is known of a stream: 0 columns means that it is no terminal.
+func screen(w io.Writer) (width int, colour bool) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width <= 0 {
+		width = 80
+	}
+	return width, os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// clean makes text from a guest or a script harmless for a terminal: of the
+// control characters only line feeds and tabs stay as they are.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) || r == ' ' {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}
+
+// oneLine is clean for a place that has one line only, cut at n runes.
+func oneLine(s string, n int) string {
+	s = strings.Join(strings.Fields(clean(s)), " ")
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}

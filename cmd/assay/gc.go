@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"assay/drivers/all"
+	"assay/engine"
+	"assay/results"
+)
+
+func (a *app) gcCommand() *cobra.Command {
+	var older time.Duration
+	c := &cobra.Command{
+		Use:   "gc",
+		Short: "Destroy what dead runs left, and free disk space",
+		Long: `Destroy the machines that dead runs left behind, and remove saved guests and
+versions of images that nothing uses any more. Results stay; with --reports-older,
+old report folders go too ("assay report" can write them again).`,
+		Example: `  assay gc
+  assay gc --reports-older 720h`,
+		Args: operands(0, 0, ""),
+		RunE: func(c *cobra.Command, _ []string) error { return a.gc(c.Context(), older) },
+	}
+	c.Flags().DurationVar(&older, "reports-older", 0, "remove report folders older than this; 0 keeps them")
+	return c
+}
+
+func (a *app) gc(ctx context.Context, older time.Duration) error {
+	freed, err := a.freeImages()
+	errs := []error{a.gcRuns(ctx), err}
+	for _, sub := range []struct {
+		dir string
+		age time.Duration
+	}{{"proofs", 24 * time.Hour}, {"runs", older}} {
+		if sub.age > 0 {
+			n, err := removeOlder(filepath.Join(a.home, sub.dir), sub.age)
+			freed += n
+			errs = append(errs, err)
+		}
+	}
+	a.printf("%s freed\n", bytesText(freed))
+	return errors.Join(errs...)
+}
+
+// gcRuns sweeps the dead runs. Without results there is nothing to close.
+func (a *app) gcRuns(ctx context.Context) error {
+	dead := len(engine.DeadRuns(a.home))
+	if dead == 0 {
+		return nil
+	}
+	db, err := results.Open(a.dbPath())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return a.sweepDead(ctx, all.Drivers(a.home), db)
+}
+
+// freeImages removes saved guests and versions of images that nothing uses.
+func (a *app) freeImages() (int64, error) {
+	saved, err := all.Trim(a.home)
+	store, storeErr := a.store()
+	if storeErr != nil {
+		return saved, errors.Join(err, storeErr)
+	}
+	old, storeErr := store.Trim(24 * time.Hour)
+	return saved + old, errors.Join(err, storeErr)
+}
+
+// removeOlder removes the entries of a folder that are older than age, and
+// returns the bytes that they took.
+func removeOlder(dir string, age time.Duration) (int64, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("gc: %w", err)
+	}
+	var freed int64
+	var errs []error
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < age {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		freed += diskUsage(path)
+		errs = append(errs, os.RemoveAll(path))
+	}
+	return freed, errors.Join(errs...)
+}

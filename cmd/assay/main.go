@@ -1,0 +1,58 @@
+// Command assay runs software that nobody trusts in a throw-away virtual
+// machine, says what it did to that machine, grades it, and remembers.
+//
+// This package knows flags, terminals and how the rooms are wired together. What
+// a verb, a driver, a rule or a report is, it does not know.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"assay/engine"
+)
+
+func main() { os.Exit(run()) }
+
+// run is main with an exit code, so that tests can call it in their own process.
+func run() int {
+	ctx, stop := interruptible(context.Background(), os.Stderr)
+	defer stop()
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	root := newRoot(a)
+	root.SetArgs(os.Args[1:])
+	err := root.ExecuteContext(ctx)
+	if errors.Is(context.Cause(ctx), engine.ErrInterrupted) {
+		err = errors.Join(engine.ErrInterrupted, err)
+	}
+	return a.finish(err)
+}
+
+// interruptible returns a context that ends at the first SIGINT or SIGTERM, with
+// engine.ErrInterrupted as its cause. The second ends the process at once:
+// hypervisors die with it, and the next run sweeps what is left.
+func interruptible(parent context.Context, stderr io.Writer) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		fmt.Fprintln(stderr, "assay: interrupted; closing machines (once more to leave at once)")
+		cancel(engine.ErrInterrupted)
+		if _, ok := <-signals; ok {
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}

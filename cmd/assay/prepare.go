@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"assay"
+	"assay/engine"
+	"assay/images"
+	"assay/results"
+	"assay/vm"
+)
+
+// sweepDead destroys what dead runs left behind and closes their records.
+func (a *app) sweepDead(ctx context.Context, drivers []vm.Driver, db *results.DB) error {
+	var errs []error
+	for _, id := range engine.DeadRuns(a.home) {
+		n, err := engine.Collect(ctx, drivers, a.home, id)
+		errs = append(errs, err)
+		if err := db.Interrupted(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		a.note("swept %s, which died: %d machines", id, n)
+	}
+	return errors.Join(errs...)
+}
+
+// A need is an image that a plan runs on, and a driver that can prove it.
+type need struct {
+	image  string
+	driver vm.Driver
+}
+
+// needs lists the images of a plan, each once, without those that need no disk.
+func needs(env engine.Env, cells []assay.Cell) []need {
+	var list []need
+	for _, c := range cells {
+		d := find(env.Drivers, c.Driver)
+		if _, ok := d.(diskless); ok || d == nil {
+			continue
+		}
+		if !slices.ContainsFunc(list, func(n need) bool { return n.image == c.Image }) {
+			list = append(list, need{c.Image, d})
+		}
+	}
+	return list
+}
+
+// prepareImages builds the images that a plan needs and the store lacks. An
+// image whose agent is older than this assay is made again, which takes seconds.
+func (a *app) prepareImages(ctx context.Context, env engine.Env, cells []assay.Cell, noBuild bool) error {
+	list := needs(env, cells)
+	if len(list) == 0 {
+		return nil
+	}
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	entries, err := store.List()
+	if err != nil {
+		return err
+	}
+	for _, n := range list {
+		built := slices.ContainsFunc(entries, func(e images.Entry) bool { return e.Name == n.image && e.How == "build" })
+		if noBuild || !built {
+			if _, err := store.Resolve(n.image); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := a.buildImage(ctx, store, n.image, n.driver, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildImage makes one image and says what it is doing. There is nothing to say
+// about one that is there.
+func (a *app) buildImage(ctx context.Context, store *images.Store, name string, driver vm.Driver, fresh bool) error {
+	agent, err := agent()
+	if err != nil {
+		return err
+	}
+	scratch, err := a.scratch()
+	if err != nil {
+		return err
+	}
+	p := a.newProgress(name)
+	defer p.close()
+	start := time.Now()
+	_, err = store.Build(ctx, name, images.BuildOptions{Agent: agent, Driver: driver, Scratch: scratch, Fresh: fresh, Progress: p.phase})
+	if err != nil {
+		return fmt.Errorf("image build: %w", err)
+	}
+	if p.said() {
+		a.note("built %s in %s", name, seconds(time.Since(start)))
+	}
+	return nil
+}
+
+// scratch is the folder for the machines that prove images. What a killed build
+// left there "assay gc" removes.
+func (a *app) scratch() (string, error) {
+	dir := filepath.Join(a.home, "proofs")
+	return dir, os.MkdirAll(dir, 0o700)
+}

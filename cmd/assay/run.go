@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"assay"
+	"assay/engine"
+	"assay/report"
+	"assay/results"
+)
+
+// A runCommand is the flags of "assay run".
+type runFlags struct {
+	images   []string
+	variants []string
+	driver   string
+	params   []string
+	filter   string
+	jobs     int
+	keep     string
+	failOn   string
+	json     bool
+	out      string
+	timeout  time.Duration
+	noBuild  bool
+	plan     bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run SCRIPT|DIR…",
+		Short: "Run scripts, each test on each image, and grade what happened",
+		Long: `Run scripts. Every test of a script runs once for each image and variant, in
+machines of its own that are gone afterwards. Images that are not there yet are
+built first. Results go into the database, reports into a folder.
+
+` + exitHelp,
+		Example: `  assay run scripts/skill.star -p skill=~/.claude/skills/demo
+  assay run scripts/skill.star --image 'debian-1*' -p skill=DIR --fail-on B
+  assay run tests/ -k network -j 2 --keep failed`,
+		Args: operands(1, -1, "SCRIPT or DIR"),
+		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), f, args) },
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"star"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}
+	fl := c.Flags()
+	fl.StringSliceVar(&f.images, "image", nil, "images to run on, with `GLOB`s, instead of the script's")
+	fl.StringSliceVar(&f.variants, "variant", nil, "run only these of the script's variants")
+	fl.StringVar(&f.driver, "driver", "", "hypervisor `NAME` to run on, instead of the script's")
+	fl.StringArrayVarP(&f.params, "param", "p", nil, "a parameter of the script, as `KEY=VALUE`; may be given again")
+	fl.StringVarP(&f.filter, "filter", "k", "", "run only tests whose id contains `NAME`")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many tests at a time (default: as many as the host has processors)")
+	fl.StringVar(&f.keep, "keep", "never", "whose machines stay until you press Enter: never, failed or always")
+	fl.StringVar(&f.failOn, "fail-on", "", "exit with 1 if a grade is worse than this letter, or a finding as bad as this `SEVERITY`")
+	fl.BoolVar(&f.json, "json", false, "print every event as a line of JSON")
+	fl.StringVar(&a.db, "db", "", "`FILE` of the results (default: results.db in the state folder)")
+	fl.StringVar(&f.out, "out", "", "`DIR` for the reports (default: in the state folder)")
+	fl.DurationVar(&f.timeout, "timeout", 0, "how long each test may take (default 30m)")
+	fl.BoolVar(&f.noBuild, "no-build", false, "do not build images that are missing")
+	fl.BoolVar(&f.plan, "plan", false, "only print which tests would run")
+	must(c.RegisterFlagCompletionFunc("image", a.completeImages))
+	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
+	must(c.RegisterFlagCompletionFunc("keep", words("never", "failed", "always")))
+	must(c.RegisterFlagCompletionFunc("fail-on", words("A", "B", "C", "D", "CRITICAL", "HIGH", "MEDIUM", "LOW", "INFO")))
+	return c
+}
+
+// options checks the flags and makes the engine's options of them.
+func (f runFlags) options(scripts []string) (engine.Options, threshold, error) {
+	opt := engine.Options{
+		RunID: engine.NewRunID(), Scripts: scripts, Images: f.images, Variants: f.variants, Driver: f.driver,
+		Params: map[string]string{}, Filter: f.filter, Jobs: f.jobs, Keep: engine.Keep(f.keep), Timeout: f.timeout,
+		Command: os.Args,
+	}
+	for _, p := range f.params {
+		key, value, ok := strings.Cut(p, "=")
+		if !ok || key == "" {
+			return opt, threshold{}, usagef("", "run: for -p: got %q, want KEY=VALUE", p)
+		}
+		opt.Params[key] = value
+	}
+	if f.jobs < 0 || f.timeout < 0 {
+		return opt, threshold{}, usagef("", "run: for --jobs and --timeout: got %d and %v, want nothing below 0", f.jobs, f.timeout)
+	}
+	if err := oneOf("run", "keep", f.keep, "never", "failed", "always"); err != nil {
+		return opt, threshold{}, err
+	}
+	t, err := parseThreshold(f.failOn)
+	return opt, t, err
+}
+
+// parseThreshold reads the value of --fail-on.
+func parseThreshold(s string) (threshold, error) {
+	up := strings.ToUpper(s)
+	switch {
+	case s == "":
+		return threshold{}, nil
+	case len(up) == 1 && strings.Contains("ABCDF", up):
+		return threshold{letter: up}, nil
+	case slices.Contains(assay.Severities, assay.Severity(up)):
+		return threshold{severity: assay.Severity(up)}, nil
+	}
+	return threshold{}, usagef("", "run: for --fail-on: got %q, want a letter from A to F, or CRITICAL, HIGH, MEDIUM, LOW or INFO", s)
+}
+
+// run is the command.
+func (a *app) run(ctx context.Context, f runFlags, scripts []string) error {
+	opt, limit, err := f.options(scripts)
+	if err != nil {
+		return err
+	}
+	if f.driver != "" {
+		if _, err := a.driver(f.driver); err != nil {
+			return err
+		}
+	}
+	env, err := a.env(f.driver)
+	if err != nil {
+		return err
+	}
+	if opt.Child, err = childCommand(f.driver); err != nil {
+		return err
+	}
+	cells, err := engine.Plan(ctx, env, opt)
+	if err != nil {
+		return err
+	}
+	if f.plan {
+		return a.printPlan(cells, f.json)
+	}
+	db, err := results.Open(a.dbPath())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := a.sweepDead(ctx, env.Drivers, db); err != nil {
+		a.note("assay: %v", err)
+	}
+	if err := a.prepareImages(ctx, env, cells, f.noBuild); err != nil {
+		return err
+	}
+	return a.runCells(ctx, env, opt, db, f, limit)
+}
+
+func (a *app) printPlan(cells []assay.Cell, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(cells)
+	}
+	for _, c := range cells {
+		a.printf("%s\n", clean(c.ID))
+	}
+	return nil
+}
+
+// runCells runs what is planned, shows it while it goes on, and writes the reports.
+func (a *app) runCells(ctx context.Context, env engine.Env, opt engine.Options, db *results.DB, f runFlags, limit threshold) error {
+	v := a.newView(f.json)
+	env.OnKeep = v.onKeep(a.stdin)
+	run, err := engine.Run(ctx, env, opt, db, v.event)
+	v.close()
+	if run.ID == "" || len(run.Cells) == 0 {
+		return err
+	}
+	out := f.out
+	if out == "" {
+		out = filepath.Join(a.home, "runs", run.ID)
+	}
+	files, writeErr := writeReports(out, run)
+	if f.json {
+		writeErr = errors.Join(writeErr, v.json.Encode(runLine{"run_end", run, files}))
+	} else {
+		writeErr = errors.Join(writeErr, a.summary(run, files))
+	}
+	if err != nil || writeErr != nil {
+		return errors.Join(err, writeErr)
+	}
+	return a.verdict(run, limit)
+}
+
+// A runLine is the last line of "run --json".
+type runLine struct {
+	Kind    string    `json:"kind"`
+	Run     assay.Run `json:"run"`
+	Reports []string  `json:"reports"`
+}
+
+// verdict turns a run that came to its end into the exit code.
+func (a *app) verdict(run assay.Run, limit threshold) error {
+	code := runCode(run)
+	if why := limit.reason(run); code == exitPass && why != "" {
+		a.note("assay: --fail-on: %s", why)
+		code = exitFail
+	}
+	if code == exitPass {
+		return nil
+	}
+	return &exitError{code}
+}
+
+// writeReports writes a run down in every format and returns the files' paths.
+func writeReports(dir string, run assay.Run) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	var files []string
+	for _, f := range report.Formats() {
+		file := filepath.Join(dir, "report"+f.Ext)
+		if err := writeReport(file, f, run); err != nil {
+			return files, fmt.Errorf("report: %w", err)
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// writeReport writes one file, whole or not at all.
+func writeReport(file string, f report.Format, run assay.Run) error {
+	w, err := os.CreateTemp(filepath.Dir(file), ".report-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(w.Name())
+	if err := errors.Join(f.Render(w, run), w.Chmod(0o644), w.Close()); err != nil {
+		return err
+	}
+	return os.Rename(w.Name(), file)
+}
+
+// summary prints how the run went, where to read on, and what to type next.
+func (a *app) summary(run assay.Run, files []string) error {
+	width, colour := screen(a.stdout)
+	if err := report.Summary(a.stdout, run, width, colour); err != nil {
+		return err
+	}
+	for _, file := range files {
+		a.printf("report %s\n", file)
+	}
+	next := "assay show " + run.ID
+	if a.db != "" {
+		next += " --db " + a.db
+	}
+	a.note("next: %s", next)
+	return nil
+}
+
+// childCommand is how the engine starts a process for one script.
+func childCommand(driver string) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("run: %w", err)
+	}
+	argv := []string{self, "engine-child"}
+	if driver != "" {
+		argv = append(argv, "--driver", driver)
+	}
+	return argv, nil
+}
+
+// childCommand is the other end of engine.Options.Child.
+func (a *app) childCommand() *cobra.Command {
+	var driver string
+	c := &cobra.Command{
+		Use:     "engine-child",
+		Short:   "Evaluate one script for another assay",
+		Example: "  (assay run starts it)",
+		Hidden:  true,
+		Args:    operands(0, 0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			env, err := a.env(driver)
+			if err != nil {
+				return err
+			}
+			return engine.ServeChild(c.Context(), env, a.stdin, a.stdout)
+		},
+	}
+	c.Flags().StringVar(&driver, "driver", "", "the driver that the user chose")
+	return c
+}
+
+// must is for mistakes of this program that its first start shows.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"assay/builtins"
+	"assay/engine"
+	"assay/guest"
+	"assay/vm"
+)
+
+func (a *app) shellCommand() *cobra.Command {
+	var driver, user string
+	var memory, cpus int
+	c := &cobra.Command{
+		Use:   "shell MACHINE|IMAGE [-- COMMAND…]",
+		Short: "Open a shell in a live machine, or in a fresh one of an image",
+		Long: `Open a shell. MACHINE is a machine of a run that is under way or was kept
+("assay ps" lists them). IMAGE gets a fresh machine that is gone afterwards.`,
+		Example: `  assay shell debian-12
+  assay shell debian-12 -- uname -a
+  assay shell "$(assay ps --ids | head -1)"`,
+		Args: operands(1, -1, "a MACHINE or an IMAGE"),
+		ValidArgsFunction: func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			names, d := a.completeImages(c, args, prefix)
+			for _, l := range engine.LiveMachines(a.home) {
+				names = append(names, l.ID)
+			}
+			return names, d
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			cmd := guest.Command{Argv: args[1:], User: user}
+			if live, ok := a.liveMachine(args[0]); ok {
+				return a.shellLive(c.Context(), live, cmd)
+			}
+			return a.shellFresh(c.Context(), args[0], driver, vm.Spec{CPUs: cpus, Memory: int64(memory) << 20}, cmd)
+		},
+	}
+	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` for a fresh machine")
+	c.Flags().StringVar(&user, "user", "", "who to be in the guest (default: its test user)")
+	c.Flags().IntVar(&memory, "memory", 512, "memory of a fresh machine, `MIB`")
+	c.Flags().IntVar(&cpus, "cpus", 1, "processors of a fresh machine")
+	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
+	return c
+}
+
+// liveMachine finds a live machine by its id or name.
+func (a *app) liveMachine(name string) (engine.Live, bool) {
+	for _, l := range engine.LiveMachines(a.home) {
+		if l.ID == name || l.Name == name {
+			return l, true
+		}
+	}
+	return engine.Live{}, false
+}
+
+func (a *app) shellLive(ctx context.Context, l engine.Live, cmd guest.Command) error {
+	c, err := builtins.DialShell(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return a.attach(ctx, c, cmd)
+}
+
+// shellFresh launches a machine for the shell. It is a run of its own, so that
+// what a killed shell leaves behind is swept.
+func (a *app) shellFresh(ctx context.Context, image, driver string, spec vm.Spec, cmd guest.Command) (err error) {
+	d, err := a.driver(driver)
+	if err != nil {
+		return err
+	}
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	if spec.Image, err = (imageSource{store, d}).Resolve(image); err != nil {
+		return err
+	}
+	scratch, err := a.scratch()
+	if err != nil {
+		return err
+	}
+	if spec.Dir, err = os.MkdirTemp(scratch, "shell-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(spec.Dir)
+	p := a.newProgress(image)
+	spec.Name, spec.Owner, spec.Network.Mode, spec.Progress = "shell", filepath.Base(spec.Dir), vm.NetworkNone, p.phase
+	m, err := d.Launch(ctx, spec)
+	p.close()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := m.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	conn, err := m.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := guest.Connect(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return a.attach(ctx, c, cmd)
+}
+
+// attach runs a command in a guest, on this terminal if there is one. Its exit
+// code becomes the program's.
+func (a *app) attach(ctx context.Context, c *guest.Client, cmd guest.Command) error {
+	in, ok := a.stdin.(*os.File)
+	tty := ok && term.IsTerminal(int(in.Fd()))
+	if len(cmd.Argv) == 0 {
+		cmd.Argv = []string{"bash", "-l"}
+		if !tty {
+			cmd.Argv = []string{"bash"}
+		}
+	}
+	var exit guest.Exit
+	var err error
+	if tty {
+		exit, err = a.terminal(ctx, c, cmd, in)
+	} else {
+		exit, err = c.Exec(ctx, cmd, a.stdin, a.stdout, a.stderr)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("shell: %s: %w", strings.Join(cmd.Argv, " "), err)
+	case exit.Signal != "":
+		return fmt.Errorf("shell: %s: ended by %s", strings.Join(cmd.Argv, " "), exit.Signal)
+	case exit.Code != 0:
+		return &exitError{exit.Code}
+	}
+	return nil
+}
+
+// terminal connects this terminal, in raw mode, with one in the guest.
+func (a *app) terminal(ctx context.Context, c *guest.Client, cmd guest.Command, in *os.File) (guest.Exit, error) {
+	fd := int(in.Fd())
+	old, err := term.MakeRaw(fd)
+	if err != nil {
+		return guest.Exit{}, err
+	}
+	defer term.Restore(fd, old)
+	size := func() guest.Size {
+		cols, rows, err := term.GetSize(fd)
+		if err != nil {
+			return guest.Size{Rows: 24, Cols: 80}
+		}
+		return guest.Size{Rows: uint16(rows), Cols: uint16(cols)}
+	}
+	now := size()
+	cmd.TTY = &now
+	if cmd.Env == nil {
+		cmd.Env = map[string]string{"TERM": os.Getenv("TERM")}
+	}
+	sizes, stop := watchSize(size)
+	defer stop()
+	return c.Terminal(ctx, cmd, in, a.stdout, sizes)
+}
+
+// watchSize sends the terminal's size whenever it changes.
+func watchSize(size func() guest.Size) (<-chan guest.Size, func()) {
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGWINCH)
+	sizes, done := make(chan guest.Size, 1), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-changed:
+				select {
+				case sizes <- size():
+				case <-done:
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return sizes, func() {
+		signal.Stop(changed)
+		close(done)
+	}
+}
