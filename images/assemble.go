@@ -58,7 +58,7 @@ func assemble(ctx context.Context, k known, b base, agent []byte, work *tempDir,
 		return Record{}, err
 	}
 	progress("making the file system")
-	if err := makeFilesystem(ctx, k, b.Epoch, root, raw); err != nil {
+	if err := makeFilesystem(ctx, k.Name, b.Epoch, root, raw, diskBytes); err != nil {
 		return Record{}, err
 	}
 	removeTree(root)
@@ -123,9 +123,9 @@ func removeTree(root string) {
 	asRoot(context.Background(), nil, "rm", "-rf", "--", root)
 }
 
-// makeFilesystem makes a raw disk with the files of root, the same bytes for the
-// same files.
-func makeFilesystem(ctx context.Context, k known, epoch int64, root, raw string) error {
+// makeFilesystem makes a raw disk of size bytes with the files of root, the same
+// bytes for the same files and name.
+func makeFilesystem(ctx context.Context, name string, epoch int64, root, raw string, size int64) error {
 	f, err := os.OpenFile(raw, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -134,12 +134,12 @@ func makeFilesystem(ctx context.Context, k known, epoch int64, root, raw string)
 	if os.Geteuid() != 0 {
 		mode = 0o666 // mke2fs has another id then; the folder is private
 	}
-	if err := errors.Join(f.Chmod(mode), f.Truncate(diskBytes), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(mode), f.Truncate(size), f.Close()); err != nil {
 		return err
 	}
 	argv := append([]string{"mke2fs"}, mkfsOptions...)
-	argv = append(argv, "-U", uuidOf(k.Name+" disk"),
-		"-E", "lazy_itable_init=0,lazy_journal_init=0,hash_seed="+uuidOf(k.Name+" hash"), "-d", root, raw)
+	argv = append(argv, "-U", uuidOf(name+" disk"),
+		"-E", "lazy_itable_init=0,lazy_journal_init=0,hash_seed="+uuidOf(name+" hash"), "-d", root, raw)
 	now := strconv.FormatInt(epoch, 10)
 	env := toolEnv("E2FSPROGS_FAKE_TIME="+now, "SOURCE_DATE_EPOCH="+now, "MKE2FS_CONFIG=/dev/null")
 	if err := (command{argv: rootArgv(argv), env: env}).run(ctx); err != nil {

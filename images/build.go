@@ -22,12 +22,12 @@ type BuildOptions struct {
 // Build makes the image of that name from its distribution's packages and
 // returns it. One that is there, with this agent and by this recipe, is returned
 // at once; one with another agent is made again from the packages that are kept,
-// in seconds. What the name meant before keeps working until the new image is
-// whole. Two builders do not build twice: the second waits for the first.
+// in seconds. An imported image gets the agent on a new seed disk. What the name
+// meant before keeps working until the new image is whole. Two builders do not
+// build twice: the second waits for the first.
 func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Image, error) {
-	k, err := s.toBuild(name)
-	if err != nil {
-		return vm.Image{}, err
+	if err := s.canBuild(name); err != nil {
+		return vm.Image{}, fmt.Errorf("image build: %w", err)
 	}
 	if len(opt.Agent) == 0 {
 		return vm.Image{}, fmt.Errorf("image build: %s: got no agent, want the agent's program", name)
@@ -40,28 +40,45 @@ func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Im
 		return vm.Image{}, err
 	}
 	defer unlock()
-	rec, err := s.Record(name)
-	if err != nil || opt.Fresh || !k.isCurrent(rec, opt.Agent) {
-		rec, err = s.build(ctx, k, opt)
-	} else if !rec.Booted && opt.Driver != nil {
-		rec, err = s.proveAgain(ctx, rec, opt)
-	}
+	rec, err := s.refresh(ctx, name, opt)
 	if err != nil {
 		return vm.Image{}, fmt.Errorf("image build: %s: %w", name, explain(err, s.dir))
 	}
 	return rec.Image, nil
 }
 
-// toBuild returns the catalog's entry of a name that can be built.
-func (s *Store) toBuild(name string) (known, error) {
+// canBuild returns an error that says why an image cannot be made by name.
+func (s *Store) canBuild(name string) error {
+	if _, err := s.Record(name); err == nil {
+		return nil
+	}
+	k, ok := theCatalog.find(name)
+	switch {
+	case !ok:
+		return s.notFound(name)
+	case !k.buildable():
+		return fmt.Errorf("%s is imported, not built: %s", name, k.next())
+	}
+	return nil
+}
+
+// refresh does for one name what is left to do.
+func (s *Store) refresh(ctx context.Context, name string, opt BuildOptions) (Record, error) {
+	rec, err := s.Record(name)
+	if err == nil && rec.How == "import" {
+		return s.reseed(ctx, rec, opt)
+	}
 	k, ok := theCatalog.find(name)
 	if !ok {
-		return k, fmt.Errorf("image build: %w", s.notFound(name))
+		return rec, err
 	}
-	if !k.buildable() {
-		return k, fmt.Errorf("image build: %s is imported, not built: %s", name, k.next())
+	if err != nil || opt.Fresh || !k.isCurrent(rec, opt.Agent) {
+		return s.build(ctx, k, opt)
 	}
-	return k, nil
+	if !rec.Booted && opt.Driver != nil {
+		return s.proveAgain(ctx, rec, opt)
+	}
+	return rec, nil
 }
 
 // isCurrent reports whether building again from the same packages would change nothing.

@@ -164,3 +164,33 @@ func (s *Store) commitImport(ctx context.Context, rec Record, opt ImportOptions)
 	}
 	return s.commit(filepath.Dir(rec.Image.Disk), rec)
 }
+
+// reseed makes a new version of an imported image with another agent.
+func (s *Store) reseed(ctx context.Context, rec Record, opt BuildOptions) (Record, error) {
+	if rec.Agent == agentDigest(opt.Agent) && rec.Recipe == seedDigest() {
+		return rec, nil
+	}
+	work, err := s.temp()
+	if err != nil {
+		return Record{}, err
+	}
+	defer work.remove()
+	dir := filepath.Join(work.path, "version")
+	disk := filepath.Join(dir, filepath.Base(rec.Image.Disk))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return Record{}, err
+	}
+	if err := os.Link(rec.Image.Disk, disk); err != nil {
+		return Record{}, err
+	}
+	rec.Image.Disk, rec.Image.Manifest, rec.Booted = disk, "", false
+	if err := addSeed(dir, opt.Agent, &rec); err != nil {
+		return Record{}, err
+	}
+	if opt.Driver != nil {
+		if err := (proof{opt.Driver, opt.Scratch, opt.Progress}).boot(ctx, &rec); err != nil {
+			return Record{}, err
+		}
+	}
+	return s.commit(dir, rec)
+}

@@ -68,7 +68,7 @@ func writeSeed(name string, files []seedFile) error {
 		}
 	}
 	// Without Rock Ridge the names would be cut to eight capitals.
-	return iso.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: "cidata"})
+	return iso.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: fmt.Sprintf("%-32s", "cidata")})
 }
 
 func addToSeed(iso *iso9660.FileSystem, f seedFile) error {
