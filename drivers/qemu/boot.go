@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 )
 
 const (
-	consoleLook = 250 * time.Millisecond // how often a booting console is read for a panic
+	consoleLook = 250 * time.Millisecond // how often a booting console is read for last words
 	tailSize    = 64 << 10               // bytes of console that a *vm.BootError carries
 )
 
@@ -56,7 +57,7 @@ func (m *machine) boot(ctx context.Context, mem ram) (*guest.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := m.await(ctx, p, m.d.bootDeadline(m.tools))
+	c, err := m.await(ctx, p, m.d.bootDeadline(m.tools), true)
 	if err != nil {
 		return nil, m.bootError(ctx, err)
 	}
@@ -75,11 +76,12 @@ func (d *driver) bootDeadline(t tools) time.Duration {
 }
 
 // await waits until the agent answers on a fresh line. It gives up at once when
-// QEMU ends or the console shows a panic.
-func (m *machine) await(ctx context.Context, p *process, limit time.Duration) (*guest.Client, error) {
+// QEMU ends or, if the guest is booting, the console says last words: a guest
+// that runs may print what it likes.
+func (m *machine) await(ctx context.Context, p *process, limit time.Duration, booting bool) (*guest.Client, error) {
 	wait, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go m.watch(wait, cancel, p, limit)
+	go m.watch(wait, cancel, p, limit, booting)
 	conn, err := m.dial(wait)
 	if err != nil {
 		return nil, err
@@ -96,7 +98,7 @@ func (m *machine) await(ctx context.Context, p *process, limit time.Duration) (*
 }
 
 // watch cancels the wait for a guest that will not come.
-func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *process, limit time.Duration) {
+func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *process, limit time.Duration, booting bool) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
 	look := time.NewTicker(consoleLook)
@@ -112,7 +114,7 @@ func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 			cancel(guestError(fmt.Sprintf("no answer from the agent in %v", limit)))
 			return
 		case <-look.C:
-			if line := m.panicLine(); line != "" {
+			if line := m.hopeless(); booting && line != "" {
 				cancel(guestError(line))
 				return
 			}
@@ -120,21 +122,18 @@ func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 	}
 }
 
-// panicLine returns the line of the console's tail in which the kernel panics.
-func (m *machine) panicLine() string {
+// lastWords are what a console says when nothing more will come: the kernel's,
+// and those of firmware that found nothing to boot.
+var lastWords = regexp.MustCompile(`Kernel panic[^\n]{0,200}|UEFI Interactive Shell[^\n]{0,20}`)
+
+// hopeless returns the line of the console's tail that says that no agent will
+// answer; "" if there is none.
+func (m *machine) hopeless() string {
 	tail, err := readTail(m.path(consoleName), tailSize)
 	if err != nil {
 		return ""
 	}
-	at := bytes.Index(tail, []byte("Kernel panic"))
-	if at < 0 {
-		return ""
-	}
-	text, _, _ := bytes.Cut(tail[at:], []byte("\n"))
-	if len(text) > 200 {
-		text = text[:200]
-	}
-	return strings.Map(printable, string(text))
+	return strings.Map(printable, string(bytes.ToValidUTF8(lastWords.Find(tail), nil)))
 }
 
 // printable drops control characters, which a guest could use to draw on a terminal.
@@ -151,7 +150,7 @@ func (m *machine) bootError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if line := m.panicLine(); line != "" {
+	if line := m.hopeless(); line != "" {
 		err = guestError(line) // says more than the end that follows
 	}
 	if !guestsDoing(err) {
@@ -276,7 +275,7 @@ func (p *process) poll(ctx context.Context, query string, done func(json.RawMess
 // renew waits for the agent of a resumed guest and gives it the present: fresh
 // randomness and the host's clock; a new machine also gets names of its own.
 func (m *machine) renew(ctx context.Context, p *process, named bool) error {
-	c, err := m.await(ctx, p, resumeMax)
+	c, err := m.await(ctx, p, resumeMax, false)
 	if err != nil {
 		return err
 	}

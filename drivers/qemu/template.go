@@ -14,6 +14,8 @@ import (
 
 	"assay/guest"
 	"assay/vm"
+
+	"golang.org/x/sys/unix"
 )
 
 // Files of a template, beside layer 0 of its disk, its console and its UEFI variables.
@@ -101,7 +103,11 @@ func (d *driver) template(ctx context.Context, t tools, hw hardware, progress fu
 		return template{}, err
 	}
 	for {
-		lease, err := lockFile(ctx, dir+lockSuffix, lockShared)
+		lease, err := tryLock(dir+lockSuffix, lockShared)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			progress("waiting for a template that another launch builds")
+			lease, err = lockFile(ctx, dir+lockSuffix, lockShared)
+		}
 		if err != nil {
 			return template{}, err
 		}
@@ -180,7 +186,7 @@ func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (e
 	if err != nil {
 		return err
 	}
-	if err := settle(ctx, c); err != nil {
+	if err := m.settle(ctx, c); err != nil {
 		c.Close()
 		return err
 	}
@@ -194,14 +200,47 @@ func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (e
 	})
 }
 
-// settle waits until the guest's start-up jobs have ended, so that no clone
-// does them again. A guest without systemd has none that could be asked.
-func settle(ctx context.Context, c *guest.Client) error {
-	_, err := c.Exec(ctx, guest.Command{
-		Shell: "systemctl is-system-running --wait; sync", User: "root", Timeout: settleMax,
-	}, nil, nil, nil)
+// settleScript waits for systemd's start-up jobs and for udev, whose workers
+// load drivers long after the agent answers. A guest without them just syncs.
+const settleScript = "systemctl is-system-running --wait; udevadm settle --timeout=60; sync"
+
+// When a guest counts as idle: quietWindows windows in a row in which QEMU used
+// at most quietCPU. An idle guest uses a hundredth to a thirtieth of a core.
+const (
+	quietWindow  = time.Second
+	quietWindows = 2
+	quietCPU     = 50 * time.Millisecond
+	quietMax     = 30 * time.Second
+)
+
+// settle waits until the guest has nothing left to do, so that no clone does it
+// again, and so that clones do not change by themselves.
+func (m *machine) settle(ctx context.Context, c *guest.Client) error {
+	_, err := c.Exec(ctx, guest.Command{Shell: settleScript, User: "root", Timeout: settleMax}, nil, nil, nil)
 	if err != nil {
 		return fmt.Errorf("settle: %w", err)
+	}
+	last, err := m.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	window := time.NewTicker(quietWindow)
+	defer window.Stop()
+	for quiet, end := 0, time.Now().Add(quietMax); quiet < quietWindows && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-window.C:
+		}
+		now, err := m.Usage(ctx)
+		if err != nil {
+			return err
+		}
+		quiet++
+		if now.CPU-last.CPU > quietCPU {
+			quiet = 0
+		}
+		last = now
 	}
 	return nil
 }
