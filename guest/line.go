@@ -31,7 +31,7 @@ type outgoing struct {
 
 func newLine(rw io.ReadWriter) *line {
 	return &line{
-		r:    bufio.NewReaderSize(rw, 64<<10),
+		r:    bufio.NewReaderSize(rw, 4<<10), // small: what is larger is read to where it belongs
 		w:    rw,
 		out:  make(chan outgoing, 4),
 		done: make(chan struct{}),

@@ -252,6 +252,10 @@ func (p *process) wait(ctx context.Context) (*os.ProcessState, error) {
 	for {
 		select {
 		case e := <-end:
+			if ctx.Err() != nil { // its time was over before, but a busy guest was late to see it
+				p.killed = true
+				p.group.kill()
+			}
 			if e.err == nil {
 				p.settle()
 			}
@@ -352,11 +356,36 @@ type tap struct {
 }
 
 func (t *tap) run() {
-	_, t.err = io.Copy(t.w, t.r)
+	_, t.err = io.Copy(t.w, &pacer{r: t.r})
 	if errors.Is(t.err, syscall.EIO) {
 		t.err = nil // a terminal's way to say that nobody has it open
 	}
 	close(t.done)
+}
+
+// A pacer reads less often from what gives little at a time. A program that
+// prints line by line as fast as it can would have the two of them take turns
+// for every line; with a pause, what it printed meanwhile is read at once.
+type pacer struct {
+	r    io.Reader
+	last time.Time // end of the last read, if that gave little
+}
+
+const (
+	pacerPause  = time.Millisecond
+	pacerLittle = chunkSize / 4
+)
+
+func (p *pacer) Read(b []byte) (int, error) {
+	if !p.last.IsZero() && time.Since(p.last) < pacerPause {
+		time.Sleep(pacerPause)
+	}
+	n, err := p.r.Read(b)
+	p.last = time.Time{}
+	if n > 0 && n < pacerLittle {
+		p.last = time.Now()
+	}
+	return n, err
 }
 
 // maxLeft bounds what is taken out of a pipe that an orphan keeps open.

@@ -12,7 +12,8 @@ import (
 // systemd unit's with Delegate=yes, and returns the folder for OS.Cgroup. The
 // process moves into a child, since a cgroup with processes can't have children
 // with controllers. Commands as a whole get less than the tasks that the unit
-// may have, so that a fork bomb leaves some for the agent.
+// may have, and a share of the processors however many they are, so that a fork
+// bomb leaves some of both for the agent.
 func OwnCgroup() (string, error) {
 	own, err := findCgroup()
 	if err != nil {
@@ -28,9 +29,10 @@ func OwnCgroup() (string, error) {
 		return "", err
 	}
 	// Each of these is optional: a hierarchy may lack the controller.
-	for _, controller := range []string{"+memory", "+pids"} {
+	for _, controller := range []string{"+memory", "+pids", "+cpu"} {
 		writeCgroup(own, "cgroup.subtree_control", controller)
 	}
+	writeCgroup(agent, "cpu.weight", "1000")
 	writeCgroup(commands, "cgroup.subtree_control", "+memory")
 	if limit := taskLimit(own); limit > 0 {
 		writeCgroup(commands, "pids.max", strconv.Itoa(limit))

@@ -3,6 +3,7 @@ package guest
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,10 +25,9 @@ const (
 // It follows no link below the root.
 type packer struct {
 	ctx   context.Context
-	tw    *tar.Writer
+	w     *bufio.Writer
 	bound PullOptions
 	stats TransferStats
-	buf   []byte
 }
 
 // pack writes the file or tree at root, under the name base, to w. A root that
@@ -45,15 +45,26 @@ func pack(ctx context.Context, root, base string, bound PullOptions, w io.Writer
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return TransferStats{}, fmt.Errorf("%s: got %s, want a file or a folder", root, info.Mode().Type())
 	}
-	bw := bufio.NewWriterSize(w, chunkSize)
-	p := packer{ctx: ctx, tw: tar.NewWriter(bw), bound: bound.orDefault(), buf: make([]byte, chunkSize)}
+	p := packer{ctx: ctx, w: bufio.NewWriterSize(w, chunkSize), bound: bound.orDefault()}
 	if err := p.add(root, base, info, 0); err != nil {
 		return p.stats, err
 	}
-	if err := p.tw.Close(); err != nil {
+	if err := tar.NewWriter(p.w).Close(); err != nil {
 		return p.stats, err
 	}
-	return p.stats, bw.Flush()
+	return p.stats, p.w.Flush()
+}
+
+// header writes an entry's header and nothing else: content need not pass
+// through a tar.Writer.
+func (p *packer) header(h *tar.Header) error {
+	return tar.NewWriter(p.w).WriteHeader(h)
+}
+
+// pad fills the last block of size bytes of content.
+func (p *packer) pad(size int64) error {
+	_, err := p.w.Write(make([]byte, -size&511))
+	return err
 }
 
 // orDefault fills in the bounds that were not given.
@@ -120,7 +131,7 @@ func (p *packer) addTyped(file, name string, info fs.FileInfo, depth int) error 
 			return err
 		}
 		p.stats.Files++
-		return p.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777})
+		return p.header(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777})
 	}
 	p.stats.skip(file)
 	return nil
@@ -133,7 +144,7 @@ func (p *packer) addDir(file, name string, info fs.FileInfo, depth int) error {
 	}
 	p.stats.Dirs++
 	h := &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: int64(info.Mode().Perm())}
-	if err := p.tw.WriteHeader(h); err != nil {
+	if err := p.header(h); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -163,42 +174,28 @@ func (p *packer) addFile(file, name string, info fs.FileInfo) error {
 	if now, err := f.Stat(); err != nil || !os.SameFile(now, info) {
 		return fmt.Errorf("%s: it was replaced while it was read", file)
 	}
-	r, size := io.Reader(f), info.Size()
+	content, size := io.Reader(f), info.Size()
 	if size < smallFile {
 		b, err := readAll(f, maxGrown)
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		return p.writeFile(name, info, int64(len(b)), b)
+		content, size = bytes.NewReader(b), int64(len(b))
 	}
-	if err := p.writeFile(name, info, size, nil); err != nil {
-		return err
-	}
-	return p.stream(file, io.LimitReader(r, size), size)
-}
-
-// writeFile writes a file's header, and its content where that is at hand.
-func (p *packer) writeFile(name string, info fs.FileInfo, size int64, content []byte) error {
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: int64(info.Mode().Perm())}
-	if err := p.tw.WriteHeader(h); err != nil {
+	if err := p.header(h); err != nil {
 		return err
 	}
-	p.stats.Files++
-	p.stats.Bytes += size
-	_, err := p.tw.Write(content)
-	return err
-}
-
-// stream copies size bytes of a file that may be large.
-func (p *packer) stream(file string, r io.Reader, size int64) error {
-	n, err := copyBuffer(p.ctx, p.tw, r, p.buf)
+	n, err := p.w.ReadFrom(io.LimitReader(content, size))
 	if err == nil && n < size {
 		err = errors.New("it shrank while it was read")
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	return nil
+	p.stats.Files++
+	p.stats.Bytes += size
+	return p.pad(size)
 }
 
 // copyBuffer is io.CopyBuffer without the short cuts that ignore the buffer, and

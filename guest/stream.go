@@ -267,6 +267,16 @@ func (q *inbox) release(c chunk) {
 
 // Read implements io.Reader over the payloads.
 func (q *inbox) Read(p []byte) (int, error) {
+	if err := q.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, q.rest)
+	q.rest = q.rest[n:]
+	return n, nil
+}
+
+// fill sees to it that something can be read.
+func (q *inbox) fill() error {
 	for len(q.rest) == 0 {
 		if q.head.buf != nil {
 			q.release(q.head)
@@ -274,11 +284,22 @@ func (q *inbox) Read(p []byte) (int, error) {
 		}
 		c, err := q.next(q.stop)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		q.head, q.rest = c, c.payload()
 	}
-	n := copy(p, q.rest)
-	q.rest = q.rest[n:]
-	return n, nil
+	return nil
+}
+
+// writeTo hands the next n bytes to w without copying them.
+func (q *inbox) writeTo(w io.Writer, n int64) (total int64, err error) {
+	for total < n && err == nil {
+		if err = q.fill(); err == nil {
+			var m int
+			m, err = w.Write(q.rest[:min(int64(len(q.rest)), n-total)])
+			q.rest = q.rest[m:]
+			total += int64(m)
+		}
+	}
+	return total, err
 }

@@ -58,7 +58,7 @@ func (u *unpacker) unpack(r io.Reader, dest, base string) (TransferStats, error)
 	defer u.top.Close()
 	u.here = u.top
 	defer func() { u.leave() }()
-	if err := u.entries(tar.NewReader(r)); err != nil {
+	if err := u.entries(r); err != nil {
 		return u.stats, err
 	}
 	return u.stats, u.closeDirs(nil)
@@ -100,9 +100,11 @@ func (a *account) own(chown func(uid, gid int) error) error {
 	return chown(a.uid, a.gid)
 }
 
-func (u *unpacker) entries(tr *tar.Reader) error {
+// entries reads one entry after another. A tar.Reader reads not a byte more than
+// the header that it is asked for, so content need not pass through it.
+func (u *unpacker) entries(r io.Reader) error {
 	for {
-		h, err := tr.Next()
+		h, err := tar.NewReader(r).Next()
 		if err == io.EOF && u.root != "" {
 			return nil
 		}
@@ -112,7 +114,7 @@ func (u *unpacker) entries(tr *tar.Reader) error {
 		if err := context.Cause(u.ctx); err != nil {
 			return err
 		}
-		if err := u.entry(h, tr); err != nil {
+		if err := u.entry(h, r); err != nil {
 			return fmt.Errorf("%s: %w", printable(h.Name, maxPath), err)
 		}
 	}
@@ -281,8 +283,7 @@ func (u *unpacker) makeFile(base string, mode fs.FileMode, size int64, r io.Read
 		return err
 	}
 	u.stats.Files++
-	n, err := copyBuffer(u.ctx, f, io.LimitReader(r, size), u.buf)
-	u.stats.Bytes += n
+	err = u.content(f, r, size)
 	if err == nil {
 		err = u.owner.own(f.Chown)
 	}
@@ -290,6 +291,25 @@ func (u *unpacker) makeFile(base string, mode fs.FileMode, size int64, r io.Read
 		err = f.Chmod(mode)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// content copies a file's content and drops what fills its last block.
+func (u *unpacker) content(f *os.File, r io.Reader, size int64) error {
+	var n int64
+	var err error
+	if in, ok := r.(*inbox); ok {
+		n, err = in.writeTo(f, size)
+	} else {
+		n, err = copyBuffer(u.ctx, f, io.LimitReader(r, size), u.buf)
+	}
+	u.stats.Bytes += n
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		_, err = io.CopyN(io.Discard, r, -size&511)
+	}
+	return err
 }
 
 // clear removes the file or link that is in the way of a new one.

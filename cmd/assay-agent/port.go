@@ -48,6 +48,8 @@ type port struct {
 	f    *os.File
 	raw  syscall.RawConn
 	wake int // epoll descriptor, edge-triggered; -1: none
+
+	streaming bool // the last read gave a page or more
 }
 
 func openPort(path string) (*port, error) {
@@ -124,15 +126,32 @@ func (l portLine) Close() error                { return l.f.SetDeadline(time.Uni
 // Read fills b as far as it can without waiting twice: the kernel gives at most
 // a page at a time. A read of nothing means that the host has gone: io.EOF.
 func (l portLine) Read(b []byte) (total int, err error) {
-	rerr := l.raw.Read(func(fd uintptr) bool {
-		total, err = readAvailable(int(fd), b)
-		return !errors.Is(err, unix.EAGAIN)
-	})
-	if rerr != nil {
-		return total, rerr
+	paused := !l.streaming
+	for {
+		again := false
+		rerr := l.raw.Read(func(fd uintptr) bool {
+			total, err = readAvailable(int(fd), b)
+			again = errors.Is(err, unix.EAGAIN) && !paused
+			return again || !errors.Is(err, unix.EAGAIN)
+		})
+		if rerr != nil {
+			return total, rerr
+		}
+		if !again {
+			l.streaming = total >= page
+			return total, err
+		}
+		time.Sleep(streamPause)
+		paused = true
 	}
-	return total, err
 }
+
+// In the middle of a stream, a short pause lets several pages arrive, where to be
+// woken for each would cost more than to read it. The device holds 128.
+const (
+	page        = 4096
+	streamPause = 300 * time.Microsecond
+)
 
 // readAvailable reads until b is full or nothing is there; EAGAIN means that
 // nothing was there to begin with.
