@@ -49,7 +49,7 @@ func newLoader(file, name string, stdlib fs.FS) (*loader, error) {
 		return nil, Scriptf("script: %w", err)
 	}
 	base, _ := path.Split(name)
-	return &loader{root: root, base: base, stdlib: stdlib, cache: map[string]*module{}}, nil
+	return &loader{root: root, base: base, stdlib: stdlib, cache: map[string]*module{}, path: []string{"//" + filepath.Base(file)}}, nil
 }
 
 func (l *loader) close() { l.root.Close() }

@@ -2,9 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
+	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 )
@@ -80,8 +84,25 @@ func (p *program) cancel(reason string) {
 // exec evaluates the top level of src.
 func (p *program) exec(name string, src []byte) (starlark.StringDict, error) {
 	return p.run(name, func(t *starlark.Thread) (starlark.StringDict, error) {
-		return starlark.ExecFileOptions(dialect, t, name, src, p.predeclared)
+		globals, err := starlark.ExecFileOptions(dialect, t, name, src, p.predeclared)
+		return globals, p.suggest(err)
 	})
+}
+
+// suggest adds to each unknown name the most similar known one.
+func (p *program) suggest(err error) error {
+	list := resolve.ErrorList(nil)
+	if !errors.As(err, &list) {
+		return err
+	}
+	known := slices.Concat(p.predeclared.Keys(), starlark.Universe.Keys())
+	list = slices.Clone(list)
+	for i, e := range list {
+		if name, ok := strings.CutPrefix(e.Msg, "undefined: "); ok && Nearest(name, known) != "" {
+			list[i].Msg += "; did you mean " + Nearest(name, known) + "?"
+		}
+	}
+	return list
 }
 
 // call calls the function fn of globals.
