@@ -27,10 +27,10 @@ type BuildOptions struct {
 // build twice: the second waits for the first.
 func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Image, error) {
 	if err := s.canBuild(name); err != nil {
-		return vm.Image{}, fmt.Errorf("image build: %w", err)
+		return vm.Image{}, err
 	}
 	if len(opt.Agent) == 0 {
-		return vm.Image{}, fmt.Errorf("image build: %s: got no agent, want the agent's program", name)
+		return vm.Image{}, fmt.Errorf("%s: got no agent, want the agent's program", name)
 	}
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
@@ -42,7 +42,7 @@ func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Im
 	defer unlock()
 	rec, err := s.refresh(ctx, name, opt)
 	if err != nil {
-		return vm.Image{}, fmt.Errorf("image build: %s: %w", name, explain(err, s.dir))
+		return vm.Image{}, fmt.Errorf("%s: %w", name, explain(err, s.dir))
 	}
 	return rec.Image, nil
 }

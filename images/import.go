@@ -47,7 +47,7 @@ func (o *ImportOptions) check() error {
 func (s *Store) Import(ctx context.Context, file string, opt ImportOptions) (vm.Image, error) {
 	rec, err := s.importDisk(ctx, file, opt)
 	if err != nil {
-		return vm.Image{}, fmt.Errorf("image import: %s: %w", plainName(file), explain(err, s.dir))
+		return vm.Image{}, fmt.Errorf("%s: %w", plainName(file), explain(err, s.dir))
 	}
 	return rec.Image, nil
 }
@@ -59,7 +59,7 @@ func (s *Store) importDisk(ctx context.Context, file string, opt ImportOptions) 
 	if err := s.free(opt.Name); err != nil {
 		return Record{}, err
 	}
-	if err := needTools(importTools()); err != nil {
+	if err := needTools(importTools); err != nil {
 		return Record{}, err
 	}
 	file, err := filepath.Abs(file)

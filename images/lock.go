@@ -16,7 +16,7 @@ import (
 func (s *Store) lock(ctx context.Context, name string, progress func(string)) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, "locks", name), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	for told := false; ; {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -25,7 +25,7 @@ func (s *Store) lock(ctx context.Context, name string, progress func(string)) (u
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			f.Close()
-			return nil, fmt.Errorf("image %s: lock: %w", name, err)
+			return nil, fmt.Errorf("%s: lock: %w", name, err)
 		}
 		if !told {
 			progress("waiting for another build of " + name)
@@ -34,7 +34,7 @@ func (s *Store) lock(ctx context.Context, name string, progress func(string)) (u
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("image %s: waiting for another build: %w", name, context.Cause(ctx))
+			return nil, fmt.Errorf("%s: waiting for another build: %w", name, context.Cause(ctx))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

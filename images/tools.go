@@ -2,6 +2,7 @@ package images
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -13,20 +14,25 @@ type Tool struct {
 	Why     string // what it is for, in a few words
 }
 
-// Tools returns the programs that building and importing call, in the order of
-// their use. Only these are called.
+// Tools returns the programs that this user's builds and imports call. Only
+// these are called.
 func Tools() []Tool {
-	return []Tool{
-		{"mmdebstrap", "mmdebstrap", "unpacks Debian's packages into an image"},
-		{"tar", "tar", "unpacks the image's files with owners and capabilities"},
-		{"mke2fs", "e2fsprogs", "makes the image's file system"},
-		{"qemu-img", "qemu-utils", "makes and reads qcow2 disks"},
-		{"prlimit", "util-linux", "bounds what an imported disk can make qemu-img do"},
+	if os.Geteuid() == 0 {
+		return tools
 	}
+	return append([]Tool{{"newuidmap", "uidmap", "lets an ordinary user build images"}}, tools...)
+}
+
+var tools = []Tool{
+	{"mmdebstrap", "mmdebstrap", "unpacks Debian's packages into an image"},
+	{"tar", "tar", "unpacks the image's files with owners and capabilities"},
+	{"mke2fs", "e2fsprogs", "makes the image's file system"},
+	{"qemu-img", "qemu-utils", "makes and reads qcow2 disks"},
+	{"prlimit", "util-linux", "bounds what an imported disk can make qemu-img do"},
 }
 
 // importTools are the tools that importing a disk needs.
-func importTools() []Tool { return Tools()[3:] }
+var importTools = tools[3:]
 
 // MissingToolsError names every tool that is not installed.
 type MissingToolsError struct{ Tools []Tool }
