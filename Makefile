@@ -1,0 +1,61 @@
+# assay. "make help" lists what can be made.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0)
+LDFLAGS := -s -w -X assay.Version=$(VERSION)
+ARCH    := $(shell go env GOARCH)
+AGENT   := cmd/assay/agent/assay-agent-$(ARCH)
+
+# Tests that need a real guest, and this host's images.
+IMAGES    := debian-11 debian-12 debian-13
+MUST_RUN  ?= qemu,agent,images,kernel
+TEST_HOME ?= $(CURDIR)/out/home
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := build
+.PHONY: build agent demo test test-fast generate check clean help FORCE
+
+build: agent ## Build bin/assay, with the agent inside
+	@mkdir -p bin
+	go build -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
+
+agent: $(AGENT)
+
+# The agent is copied only when it changed: images know it by its digest.
+$(AGENT): FORCE
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@.new ./cmd/assay-agent
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+demo: build ## Test two sample skills in a real VM; needs only Go, gcc and apt
+	bin/assay doctor --fix
+	bin/assay image build debian-12
+	@for skill in flawed clean; do \
+	  echo; echo "── the $$skill sample ──"; \
+	  bin/assay run scripts/skill.star --image debian-12 -p skill=scripts/samples/$$skill-skill; code=$$?; \
+	  test $$code -eq 0 || test $$skill-$$code = flawed-1 || exit $$code; \
+	done
+	@echo; bin/assay history -n 2
+
+test: build ## Run the whole suite, real VMs included, and install what it needs
+	bin/assay doctor --fix
+	ASSAY_HOME='$(TEST_HOME)' bin/assay image build $(IMAGES)
+	ASSAY_HOME='$(TEST_HOME)' ASSAY_MUST_RUN='$(MUST_RUN)' go test -p 1 -timeout 45m $(TESTFLAGS) ./...
+
+test-fast: build ## Run the tests that need no VM, in seconds
+	ASSAY_HOME='$(CURDIR)/out/none' go test -short -timeout 10m $(TESTFLAGS) ./...
+
+generate: build ## Write the generated files again: the stub and the reference of the verbs
+	bin/assay doc --stub > builtins/api.py
+	bin/assay doc --reference > docs/reference.md
+
+check: generate ## What a commit must pass: format, vet, tidy, no stale generated file, cross-build
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	git diff --exit-code -- builtins/api.py docs/reference.md
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/assay-agent
+
+clean: ## Remove what was built here; images and results stay in the state folder
+	rm -rf bin out cmd/assay/agent/assay-agent-*
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
