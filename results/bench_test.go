@@ -84,6 +84,21 @@ func BenchmarkTrend(b *testing.B) {
 	}
 }
 
+// BenchmarkOpen opens a database of 1,000 busy cells, which checks its pages.
+func BenchmarkOpen(b *testing.B) {
+	db := openTemp(b)
+	must(b, db.StartRun(assay.Run{ID: "r", Started: day}))
+	for i := range 1000 {
+		must(b, db.FinishCell("r", busy(fmt.Sprintf("s%d.star", i), "12", "skill", day)))
+	}
+	must(b, db.Close())
+	for b.Loop() {
+		again, err := Open(db.Path())
+		must(b, err)
+		must(b, again.Close())
+	}
+}
+
 // BenchmarkRuns lists the newest 50 of 500 runs.
 func BenchmarkRuns(b *testing.B) {
 	db := openTemp(b)

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"database/sql"
@@ -233,6 +234,60 @@ func writeAsChild(t *testing.T) {
 	}
 	wg.Wait()
 	must(t, db.FinishRun(run))
+}
+
+// A process that is killed while it writes loses what it was writing and
+// nothing else; its run can be closed and the database goes on.
+func TestKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.db")
+	if os.Getenv("RESULTS_VICTIM") != "" {
+		writeForever(t)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), "RESULTS_VICTIM=1", "RESULTS_DB="+path)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	told := bufio.NewScanner(out)
+	for n := 0; n < 20 && told.Scan(); n++ { // it has finished twenty cells and goes on
+	}
+	must(t, cmd.Process.Kill())
+	last := ""
+	for told.Scan() {
+		last = told.Text()
+	}
+	cmd.Wait()
+
+	db := openAt(t, path)
+	must(t, db.Interrupted("victim"))
+	run, err := db.Run("victim")
+	must(t, err)
+	finished := map[string]bool{}
+	for _, c := range run.Cells {
+		if whole := c.Verdict == assay.Pass && len(c.Diffs) == 1 && len(c.Diffs[0].Changes) == 60; whole {
+			finished[c.Script] = true
+		} else if c.Failure == nil || c.Failure.Kind != assay.InterruptedFailure || len(c.Diffs) > 0 {
+			t.Errorf("cell %s is neither whole nor interrupted: %s", c.ID, c.Verdict)
+		}
+	}
+	if run.Verdict != assay.Error || len(finished) < 20 || last != "" && !finished[last] {
+		t.Errorf("run %s with %d whole cells; %q was finished", run.Verdict, len(finished), last)
+	}
+	record(t, db, runOf("next", day))
+}
+
+// writeForever is the process that is killed. It tells of each finished cell.
+func writeForever(t *testing.T) {
+	db := openAt(t, os.Getenv("RESULTS_DB"))
+	must(t, db.StartRun(assay.Run{ID: "victim", Started: day}))
+	for i := range 100_000 {
+		c := busy(fmt.Sprintf("s%d.star", i), "12", "s", day)
+		c.Verdict = assay.Pass
+		must(t, db.StartCell("victim", c))
+		must(t, db.FinishCell("victim", c))
+		fmt.Println(c.Script)
+	}
 }
 
 // The connections are set up as the notes measured them.

@@ -61,7 +61,8 @@ func (db *DB) Trend(q TrendQuery) (assay.Trend, error) {
 	}
 	builder := trendBuilder{rows: map[assay.TrendColumn]map[string][]assay.TrendPoint{}, heads: map[string]assay.TrendRow{}}
 	err := each(db.read, `
-SELECT script, test, variant, subject, name, driver, arch, os, version, version_key, run, started, verdict, letter, value
+SELECT script, test, variant, subject, name, driver, arch, os, version, version_key, run, started, verdict,
+       CASE WHEN name = '' THEN letter END, value
 FROM (SELECT t.*, a.name, `+value+` AS value,
         row_number() OVER (PARTITION BY t.script, t.test, t.variant, t.subject, a.name, t.driver, t.arch, t.os, t.version_key, t.version
                            ORDER BY t.started DESC, t.cell_id DESC) AS age

@@ -99,6 +99,18 @@ func TestTrend(t *testing.T) {
 	expect(t, second(db.Trend(TrendQuery{By: "axis", Metric: "boot"})), "trend: boot by axis: not known")
 }
 
+// The letter is the grade's: an axis or a rule has none.
+func TestTrendLetters(t *testing.T) {
+	db := history(t)
+	for by, want := range map[string]string{"test": "B", "axis": "", "rule": ""} {
+		trend, err := db.Trend(TrendQuery{By: by, OS: "debian-13"})
+		must(t, err)
+		if last, ok := trend.Rows[0].Cells[0].Last(); !ok || last.Letter != want {
+			t.Errorf("by %s: letter %q, wanted %q", by, last.Letter, want)
+		}
+	}
+}
+
 // A driver in a query may not be the driver of a run; two drivers never mix.
 func TestTrendKeepsDriversApart(t *testing.T) {
 	db := openTemp(t)
