@@ -96,6 +96,11 @@ func (s *Store) build(ctx context.Context, k known, opt BuildOptions) (Record, e
 		return Record{}, err
 	}
 	defer work.remove()
+	for _, dir := range []string{work.path, work.shared} {
+		if err := needRoom(dir, needBytes); err != nil {
+			return Record{}, err
+		}
+	}
 	clock := newClock(opt.Progress)
 	b, err := s.base(ctx, k, opt.Fresh, work, clock.phase)
 	if err != nil {

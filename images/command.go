@@ -179,6 +179,5 @@ func explain(err error, dir string) error {
 	if !full {
 		return err
 	}
-	return fmt.Errorf("%s: no space left: an image needs %d GiB free while it is made, and keeps about 1 GiB; free some or set ASSAY_HOME: %w",
-		dir, needBytes>>30, err)
+	return fmt.Errorf("%s: no space left, an image needs %s free while it is made; free some or set ASSAY_HOME: %w", dir, mebibytes(needBytes), err)
 }

@@ -129,3 +129,19 @@ func occupied(path string) int64 {
 	})
 	return n
 }
+
+// needRoom returns an error if the file system of dir has less than need bytes free.
+func needRoom(dir string, need int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	free := int64(st.Bavail) * st.Bsize
+	if free >= need {
+		return nil
+	}
+	return fmt.Errorf("%s: got %s free, want at least %s while an image is made; free some or set ASSAY_HOME",
+		dir, mebibytes(free), mebibytes(need))
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }

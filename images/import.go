@@ -75,6 +75,9 @@ func (s *Store) importDisk(ctx context.Context, file string, opt ImportOptions) 
 		return Record{}, err
 	}
 	defer work.remove()
+	if err := needRoom(work.path, occupied(file)+64<<20); err != nil {
+		return Record{}, err
+	}
 	clock := newClock(opt.Progress)
 	rec, err := prepareImport(ctx, file, d, opt, work, clock)
 	if err != nil {

@@ -414,11 +414,20 @@ func waitForPID(t *testing.T, name string) int {
 
 func TestFullDiskIsExplained(t *testing.T) {
 	err := explain(&commandError{Argv: []string{"tar"}, Err: errors.New("exit status 2"), Stderr: "tar: x: No space left on device\n"}, "/store")
-	if !strings.Contains(err.Error(), "/store: no space left: an image needs 3 GiB free") {
+	if !strings.Contains(err.Error(), "/store: no space left, an image needs 3072 MiB free") {
 		t.Errorf("got %v", err)
 	}
 	if err := explain(errors.New("other"), "/store"); err.Error() != "other" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestTooLittleRoomIsSaidBefore(t *testing.T) {
+	if err := needRoom(t.TempDir(), 1<<62); err == nil || !strings.Contains(err.Error(), "free, want at least 4398046511104 MiB") {
+		t.Errorf("got %v", err)
+	}
+	if err := needRoom(t.TempDir(), 0); err != nil {
+		t.Error(err)
 	}
 }
 
