@@ -32,7 +32,7 @@ func newSession(ctx context.Context, cancel context.CancelCauseFunc, env Env, j 
 	c := j.Cell
 	c.Started = time.Now()
 	return &Session{env: env, job: j, host: h, ctx: ctx, cancel: cancel, began: c.Started, cell: &c, seen: map[string]bool{},
-		dir: filepath.Join(env.StateDir, "run", filepath.FromSlash(j.owner()))}
+		dir: filepath.Join(env.StateDir, "run", j.owner())}
 }
 
 // runCell runs one cell to its end: nothing that it made is left, but for the

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +39,8 @@ func NewRunID() string {
 	return time.Now().UTC().Format("20060102T150405") + fmt.Sprintf("-%x", b)
 }
 
-// runDir is the folder of one run's live machines, held by an open lock.
+// runDir is the folder run/ID of one run, held by an open lock. Beside it lie
+// the folders run/ID.1, run/ID.2 … of its cells, with their machines.
 type runDir struct {
 	path string
 	lock *os.File
@@ -50,7 +49,7 @@ type runDir struct {
 // openRun makes the folder of a run and holds it: as long as the lock is held
 // the run is alive, and the lock goes with the process, however that ends.
 func openRun(state, id string) (*runDir, error) {
-	if id == "" || strings.ContainsAny(id, "/\\") || strings.HasPrefix(id, ".") {
+	if id == "" || strings.ContainsAny(id, "/\\.") {
 		return nil, Scriptf("run: id: got %q, want letters, digits and -", id)
 	}
 	path := filepath.Join(state, "run", id)
@@ -71,10 +70,19 @@ func openRun(state, id string) (*runDir, error) {
 	return &runDir{path, lock}, nil
 }
 
-// close removes the folder, then lets go of it.
+// close removes the run's folders, the one that is held last.
 func (d *runDir) close() error {
-	err := os.RemoveAll(d.path)
-	return errors.Join(err, d.lock.Close())
+	var errs []error
+	for _, cell := range cellDirs(d.path) {
+		errs = append(errs, os.RemoveAll(cell))
+	}
+	return errors.Join(append(errs, os.RemoveAll(d.path), d.lock.Close())...)
+}
+
+// cellDirs lists the folders of the cells of the run whose folder is path.
+func cellDirs(path string) []string {
+	dirs, _ := filepath.Glob(escapeGlob(path) + ".*") // the pattern is well-formed
+	return dirs
 }
 
 // isLive reports whether a process holds the run's folder. A folder that has no
@@ -103,8 +111,9 @@ func runs(stateDir string, live bool) []string {
 	}
 	var ids []string
 	for _, e := range entries {
-		if e.IsDir() && isLive(filepath.Join(stateDir, "run", e.Name())) == live {
-			ids = append(ids, e.Name())
+		id, _, _ := strings.Cut(e.Name(), ".") // a cell's folder stands for its run
+		if e.IsDir() && !slices.Contains(ids, id) && isLive(filepath.Join(stateDir, "run", id)) == live {
+			ids = append(ids, id)
 		}
 	}
 	return ids
@@ -118,20 +127,17 @@ func Collect(ctx context.Context, drivers []vm.Driver, stateDir, id string) (int
 		return 0, &InfraError{Err: fmt.Errorf("gc: %s: the run is alive", id)}
 	}
 	owners := []string{id}
-	entries, err := os.ReadDir(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, &InfraError{Err: fmt.Errorf("gc: %w", err)}
-	}
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err == nil {
-			owners = append(owners, id+"/"+e.Name())
-		}
+	for _, cell := range cellDirs(path) {
+		owners = append(owners, filepath.Base(cell))
 	}
 	n, err := sweep(ctx, drivers, owners)
 	if err != nil {
-		return n, err
+		return n, fmt.Errorf("gc: %w", err)
 	}
-	return n, os.RemoveAll(path)
+	for _, owner := range slices.Backward(owners) {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(stateDir, "run", owner)))
+	}
+	return n, err
 }
 
 // sweep asks every driver to destroy what the owners left behind.
@@ -152,7 +158,7 @@ func sweep(ctx context.Context, drivers []vm.Driver, owners []string) (int, erro
 func LiveMachines(stateDir string) []Live {
 	var all []Live
 	for _, id := range LiveRuns(stateDir) {
-		files, _ := filepath.Glob(filepath.Join(escapeGlob(stateDir), "run", id, "*", "*.json")) // the pattern is well-formed
+		files, _ := filepath.Glob(filepath.Join(escapeGlob(stateDir), "run", id+".*", "*.json")) // the pattern is well-formed
 		for _, file := range files {
 			if l, err := readLive(file); err == nil {
 				all = append(all, l)

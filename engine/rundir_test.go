@@ -36,7 +36,7 @@ func TestDeadRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(dead.path, "3", "vm-1"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dead.path+".3", "vm-1"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	dead.lock.Close() // as when the process is killed
@@ -50,11 +50,11 @@ func TestDeadRuns(t *testing.T) {
 		t.Errorf("got live runs %q, want live and young", got)
 	}
 	d := &sweeper{}
-	if n, err := Collect(t.Context(), []vm.Driver{d}, state, "dead"); err != nil || n != 2 || !slices.Equal(d.owners, []string{"dead", "dead/3"}) {
+	if n, err := Collect(t.Context(), []vm.Driver{d}, state, "dead"); err != nil || n != 2 || !slices.Equal(d.owners, []string{"dead", "dead.3"}) {
 		t.Errorf("got %d, %v, owners %q", n, err, d.owners)
 	}
-	if _, err := os.Stat(dead.path); !os.IsNotExist(err) {
-		t.Errorf("got %v, want the folder gone", err)
+	if left, _ := filepath.Glob(filepath.Join(state, "run", "dead*")); len(left) > 0 {
+		t.Errorf("left %q, want nothing of the dead run", left)
 	}
 	if _, err := Collect(t.Context(), []vm.Driver{d}, state, "live"); err == nil || !strings.Contains(err.Error(), "the run is alive") {
 		t.Errorf("got %v, want that the run is alive", err)
@@ -72,7 +72,7 @@ func TestRunIDSorts(t *testing.T) {
 
 // TestRunIDIsAName proves that an id cannot lead out of the state folder.
 func TestRunIDIsAName(t *testing.T) {
-	for _, id := range []string{"", "../x", "a/b", ".hidden"} {
+	for _, id := range []string{"", "../x", "a/b", "a.b", ".hidden"} {
 		if d, err := openRun(t.TempDir(), id); err == nil {
 			t.Errorf("%q: got %s, want an error", id, d.path)
 		}

@@ -59,8 +59,8 @@ type job struct {
 }
 
 // owner names the cell to drivers, so that what it left behind can be swept
-// while other cells of the run go on. It is also the cell's folder below run/.
-func (j job) owner() string { return fmt.Sprintf("%s/%d", j.RunID, j.Index) }
+// while other cells of the run go on. It is also the name of the cell's folder.
+func (j job) owner() string { return fmt.Sprintf("%s.%d", j.RunID, j.Index) }
 
 // Image returns the name of the cell's image.
 func (s *Session) Image() string { return s.job.Cell.Image }
