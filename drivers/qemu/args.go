@@ -109,12 +109,19 @@ func (m ram) object(size int64) string {
 	return fmt.Sprintf("memory-backend-file,id=ram,size=%d,mem-path=%s,share=%s", size, comma(m.path), share)
 }
 
+// networkShut is the open network of a template's boot: the guest gets its
+// address and name server as clones will have them, and reaches nothing.
+const networkShut vm.NetworkMode = "shut"
+
 // backend is what the guest's network card is plugged into: a hub with nothing
 // else on it, so that a connection fails at once and not after a time-out, or
 // QEMU's user-mode network.
 func backend(mode vm.NetworkMode) string {
-	if mode == vm.NetworkOpen {
+	switch mode {
+	case vm.NetworkOpen:
 		return "user,id=net"
+	case networkShut:
+		return "user,id=net,restrict=on"
 	}
 	return "hubport,id=net,hubid=0"
 }

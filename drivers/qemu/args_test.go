@@ -26,7 +26,7 @@ func TestArgs(t *testing.T) {
 		{"kernel", tcg, hardware{ID: "r1.m1", CPUs: 2, Memory: 512 << 20, Image: kernel}, ram{}, false},
 		{"bios-seed-open", kvm, hardware{ID: "r1.m2", CPUs: 1, Memory: 1 << 30, Network: vm.NetworkOpen, Image: vm.Image{Seed: "/i/a,b.iso"}}, ram{}, false},
 		{"uefi", tcg, hardware{ID: "m3", CPUs: 1, Memory: 1 << 30, Code: "/fw/OVMF_CODE.fd"}, ram{}, false},
-		{"template", tcg, hardware{ID: "t", CPUs: 1, Memory: 256 << 20, Image: kernel}, ram{path: "/t,1/ram", shared: true}, false},
+		{"template", tcg, hardware{ID: "t", CPUs: 1, Memory: 256 << 20, Network: networkShut, Image: kernel}, ram{path: "/t,1/ram", shared: true}, false},
 		{"clone", tcg, hardware{ID: "c", CPUs: 1, Memory: 256 << 20, Image: kernel}, ram{path: "/t,1/ram"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,7 +34,7 @@ func launch(t *testing.T, name string, edit ...func(*vm.Spec)) *subject {
 	for _, e := range edit {
 		e(&spec)
 	}
-	m, err := testDriver(t, "").Launch(t.Context(), spec)
+	m, err := testDriver("").Launch(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,6 +309,38 @@ func TestCloseAtAnyMoment(t *testing.T) {
 		if !gone(t, s.dir) {
 			t.Errorf("after %v: the folder is left", after)
 		}
+	}
+}
+
+// Open means that the guest has an address at once, though it was cloned from a
+// template; none means that a connection fails at once.
+func TestNetwork(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte("reached"))
+			c.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	connect := "bash -c 'timeout 60 cat < /dev/tcp/10.0.2.2/" + port + "' 2>&1 || true"
+
+	open := launch(t, "open", func(spec *vm.Spec) { spec.Network.Mode = vm.NetworkOpen })
+	if got := open.sh(connect); got != "reached" {
+		t.Errorf("open: got %q, want the host's answer", got)
+	}
+	none := launch(t, "none")
+	began := time.Now()
+	if got := none.sh(connect); strings.Contains(got, "reached") || time.Since(began) > 30*time.Second {
+		t.Errorf("none: got %q after %v, want a refusal at once", got, time.Since(began))
 	}
 }
 

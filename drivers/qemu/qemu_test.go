@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -61,19 +60,11 @@ func home() string {
 	return filepath.Join(dir, ".local", "share", "assay")
 }
 
-// templates is one template folder for all tests of this process, so that the
-// image is booted once.
-var templates = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "assay-templates-") })
-
 func TestMain(m *testing.M) {
 	if os.Getenv(parentEnv) != "" {
 		os.Exit(beParent())
 	}
-	code := m.Run()
-	if dir, err := templates(); err == nil {
-		os.RemoveAll(dir)
-	}
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // specFor is a small machine in a folder of its own.
@@ -259,18 +250,14 @@ func wait(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// testDriver clones templates that all tests of this process share.
-func testDriver(t *testing.T, runDir string) vm.Driver {
-	t.Helper()
-	dir, err := templates()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New(Config{TemplateDir: dir, RunDir: runDir})
+// testDriver clones the user's own templates, so that an image is booted once
+// for all tests of all rooms, and not again tomorrow.
+func testDriver(runDir string) vm.Driver {
+	return New(Config{TemplateDir: filepath.Join(home(), "templates"), RunDir: runDir})
 }
 
 func TestConformance(t *testing.T) {
 	img := realImage(t)
 	runs := t.TempDir()
-	drivertest.Run(t, drivertest.Config{Driver: testDriver(t, runs), Image: img, RunDir: runs})
+	drivertest.Run(t, drivertest.Config{Driver: testDriver(runs), Image: img, RunDir: runs})
 }

@@ -51,7 +51,7 @@ type facts struct {
 
 // templateKey names everything that went into a template.
 func (t tools) templateKey(hw hardware) string {
-	hw.ID, hw.Network = "", vm.NetworkNone // neither is part of a guest's state
+	hw.ID = ""
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%q\n", t.Version, hw.Image.Digest, t.args(hw, ram{}, "", false))
 	fmt.Fprintf(sum, "%d\n", hw.Size)
@@ -169,7 +169,10 @@ func (d *driver) limit() int64 {
 func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (err error) {
 	began := time.Now()
 	spec := vm.Spec{Name: "template-" + filepath.Base(dir)[:8], Dir: dir}
-	hw.ID, hw.Network = machineID(spec), vm.NetworkNone
+	hw.ID = machineID(spec)
+	if hw.Network == vm.NetworkOpen {
+		hw.Network = networkShut
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
