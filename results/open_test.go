@@ -31,13 +31,14 @@ func TestOpenRefuses(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"newer":     {changed(60, later...), "made by a newer assay (schema 7, this one knows 1); upgrade assay or use --db"},
-		"empty":     {nil, "not a database; delete it"},
-		"text":      {bytes.Repeat([]byte("# notes\n"), 100), "not a database"},
-		"truncated": {good[:len(good)/2], "damaged: "},
-		"short":     {good[:50], "not a database"},
-		"garbage":   {changed(4096*3, bytes.Repeat([]byte{0xA5}, 4096*2)...), "damaged"},
-		"stranger":  {changed(68, 0, 0, 0, 0), "a SQLite file that assay did not make"},
+		"newer":             {changed(60, later...), "made by a newer assay (schema 7, this one knows 1); upgrade assay or use --db"},
+		"newer and strange": {append(changed(60, later...)[:100], bytes.Repeat([]byte{0xA5}, 9000)...), "made by a newer assay (schema 7"}, // before SQLite looks
+		"empty":             {nil, "not a database; delete it"},
+		"text":              {bytes.Repeat([]byte("# notes\n"), 100), "not a database"},
+		"truncated":         {good[:len(good)/2], "damaged: "},
+		"short":             {good[:50], "not a database"},
+		"garbage":           {changed(4096*3, bytes.Repeat([]byte{0xA5}, 4096*2)...), "damaged"},
+		"stranger":          {changed(68, 0, 0, 0, 0), "a SQLite file that assay did not make"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "results.db")
