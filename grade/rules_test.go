@@ -286,7 +286,9 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		quiet: []grade.Input{changed(was(change("modified sysctl fs.file-nr", "value", "9"), "value", "8"))},
 	},
 	"certificates-changed": {
-		fires: []grade.Input{changed(change("added ca 12ab", "subject", "CN=Evil")), changed(change("added file /usr/local/share/ca-certificates/x.crt", "type", "file"))},
+		fires: []grade.Input{changed(change("added ca 12ab", "subject", "CN=Evil")), changed(change("added file /usr/local/share/ca-certificates/x.crt", "type", "file")),
+			changed(change("added package dpkg:ca-certificates"), change("added file /usr/local/share/ca-certificates/x.crt", "type", "file")), changed(change("added file /etc/ssl/certs/x.pem", "type", "file")),
+		},
 		quiet: []grade.Input{changed(change("added package dpkg:ca-certificates"), change("added ca 12ab"), of("package ca-certificates", change("added file /etc/ca-certificates.conf", "type", "file")))},
 	},
 	"boot-changed": {
