@@ -2,8 +2,8 @@
 // host's client, and the words that they exchange.
 //
 // It knows how to run programs, move files and name a guest. It does not know
-// what collectors mean: other rooms hang their methods on the line with Handle
-// and call them with Client.Call. Neither end trusts the other: every size,
+// what collectors mean: other rooms hang their methods on the line as
+// Server.Handlers and call them with Client.Call. Neither end trusts the other: every size,
 // depth, count and time is bounded.
 package guest
 
