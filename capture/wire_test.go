@@ -112,7 +112,7 @@ func TestStreamRefusesNonsense(t *testing.T) {
 func TestStreamIsBounded(t *testing.T) {
 	item := "\x01\x00\x04file\x00\x01a\x01\x00\x04text\x00\x80\x80\xc0\x02" + strings.Repeat("x", 5<<20)
 	d := decoder{room: 64 << 20}
-	d.r = bufio.NewReader( io.MultiReader(strings.NewReader(wireMagic), &endless{item: []byte(item)}))
+	d.r = bufio.NewReader(io.MultiReader(strings.NewReader(wireMagic), &endless{item: []byte(item)}))
 	if _, err := d.all(0); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Fatalf("got %v, want a bound", err)
 	}
