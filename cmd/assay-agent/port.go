@@ -57,6 +57,11 @@ func openPort(path string) (*port, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newPort(f)
+}
+
+// newPort takes f over. It must be one that the runtime can wait for.
+func newPort(f *os.File) (*port, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		f.Close()
