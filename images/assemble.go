@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,10 @@ var mkfsOptions = []string{
 	"-O", "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,uninit_bg",
 }
 
+// untarOptions keep owners and capabilities, and leave out what is assay's own
+// and what is in /dev: the kernel fills it, and a user namespace could not.
+var untarOptions = []string{"-p", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./" + privateDir, "--exclude=./dev/*"}
+
 // diskDigest names everything that a built disk depends on besides its base and agent.
 func (k known) diskDigest() string {
 	var b bytes.Buffer
@@ -45,7 +50,7 @@ func (k known) diskDigest() string {
 		panic(err) // writes to memory
 	}
 	return digest([]byte(k.baseDigest()), b.Bytes(), initScript, []byte(strings.Join(bootModules, ",")),
-		[]byte(strings.Join(mkfsOptions, " ")), []byte(kernelArgs), []byte(strconv.Itoa(diskBytes)))
+		[]byte(strings.Join(slices.Concat(untarOptions, mkfsOptions), " ")), []byte(kernelArgs), []byte(strconv.Itoa(diskBytes)))
 }
 
 // assemble makes a version in dir out of a base and an agent.
@@ -89,7 +94,7 @@ func unpackRoot(ctx context.Context, k known, b base, agent []byte, root string)
 		return nil, err
 	}
 	defer zr.Close()
-	untar := []string{"tar", "-C", root, "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./" + privateDir, "-f", "-"}
+	untar := append([]string{"tar", "-C", root, "-x", "-f", "-"}, untarOptions...)
 	found, err := whileScanning(b.Made, func(w io.Writer) error {
 		err := asRoot(ctx, io.TeeReader(zr, w), untar...)
 		_, rest := io.Copy(w, zr) // tar stops at the archive's end, before the stream's

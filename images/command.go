@@ -150,23 +150,16 @@ func (t *tail) tell() {
 
 func (t *tail) String() string { return string(t.kept) }
 
-// reason returns the lines in which a tool says why it failed, on one line: those
-// that are marked as errors, else the last ones.
+// reason returns the last lines in which a tool says why it failed, on one line.
 func reason(stderr string) string {
-	var marked, all []string
+	var lines []string
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "E: ") {
-			marked = append(marked, line[3:])
-		}
-		if line != "" {
-			all = append(all, line)
+		if line != "" && !strings.HasPrefix(line, "I: ") && !strings.HasPrefix(line, "Get:") {
+			lines = append(lines, line)
 		}
 	}
-	if len(marked) > 0 {
-		all = marked
-	}
-	return strings.Join(all[max(0, len(all)-4):], " | ")
+	return strings.Join(lines[max(0, len(lines)-5):], " | ")
 }
 
 // explain adds what a person can do to an error that has a known cause.
