@@ -261,13 +261,13 @@ func sweep(e *env) {
 
 func twoMachines(e *env) {
 	other := e.launch("other")
+	if other.ID() == e.m.ID() {
+		e.Fatalf("two machines share the id %q", other.ID())
+	}
 	c := e.dial(other)
 	e.sh(e.c, "echo one >/tmp/mark")
 	if exit, err := c.Exec(e.ctx, guest.Command{Shell: "test -e /tmp/mark"}, nil, nil, nil); err != nil || exit.Code != 1 {
 		e.Errorf("the other machine sees the file: exit %d, %v", exit.Code, err)
-	}
-	if other.ID() == e.m.ID() {
-		e.Errorf("two machines share the id %q", other.ID())
 	}
 }
 

@@ -72,7 +72,7 @@ func (g *system) install(name string) error {
 			return err
 		}
 	}
-	list := "/.\n" + strings.Join(slices.Sorted(maps.Keys(files)), "\n") + "\n"
+	list := "/.\n/usr/share/doc/" + name + "\n" + strings.Join(slices.Sorted(maps.Keys(files)), "\n") + "\n"
 	if err := g.put("/var/lib/dpkg/info/"+name+".list", list, 0o644); err != nil {
 		return err
 	}

@@ -55,6 +55,15 @@ func (t *processes) start(ctx context.Context, user string, parent, group int, a
 	return ctx, t.last, nil
 }
 
+// become gives a process another command, as exec does.
+func (t *processes) become(pid int, argv []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.all[pid]; p != nil {
+		p.Command = strings.Join(argv, " ")
+	}
+}
+
 // end takes a process that is done out of the table. What it started lives on
 // as init's child; without such children its context is over too.
 func (t *processes) end(pid int) {

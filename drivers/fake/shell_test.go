@@ -56,6 +56,7 @@ func TestShell(t *testing.T) {
 		{"cp -r /etc/sudoers.d x", "cp: cannot open '/etc/sudoers.d/tester': Permission denied\n", 1},
 		{"X=1 env | grep ^X=; echo ${HOME}", "X=1\n/home/tester\n", 0},
 		{"timeout 0.05 sleep 60", "", 124},
+		{"printf 'a-b\\nc\\n' | tr a-z A-Z | cut -d - -f 1; printf 'x\\ny\\n' >f; grep -rn y . ; sudo A=1 env | grep ^A", "A\nC\n./f:2:y\nA=1\n", 0},
 		{"head -c 3 /dev/zero | wc -c", "3\n", 0},
 	} {
 		if got, exit := run(t, newSystem(t), tc.line); got != tc.want || exit.Code != tc.code {

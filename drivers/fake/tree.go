@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// errSkip is what visit's function returns of a folder that it will not enter.
+var errSkip = errors.New("skip this folder")
+
 // visit calls fn for p and everything below it, folders before what is in them,
 // names in order. Links are not followed.
 func (d *disk) visit(p string, fn func(p string, st info) error) error {
@@ -15,7 +18,9 @@ func (d *disk) visit(p string, fn func(p string, st info) error) error {
 	if err != nil {
 		return err
 	}
-	if err := fn(p, st); err != nil || !st.IsDir() {
+	if err := fn(p, st); err == errSkip {
+		return nil
+	} else if err != nil || !st.IsDir() {
 		return err
 	}
 	list, err := d.list(p, 0)

@@ -28,17 +28,17 @@ type call struct {
 // returns its exit code. The function breaks a cycle: some words run others.
 func words() map[string]func(*call) int {
 	return map[string]func(*call) int{
-		"[": builtin, "echo": builtin, "printf": builtin, "test": builtin, "apt-get": aptGet, "apt": aptGet, "base64": base64Word, "bash": shellWord,
-		"basename": basename, "cat": cat, "chmod": chmod, "chown": chown, "cp": cp,
-		"crontab": crontab, "date": date, "dirname": dirname, "disown": yes,
+		"[": builtin, "echo": builtin, "printf": builtin, "test": builtin, "apt-get": aptGet, "apt": aptGet, "awk": standIn, "base64": base64Word, "bash": shellWord,
+		"basename": basename, "cat": cat, "column": standIn, "chmod": chmod, "chown": chown, "cp": cp,
+		"crontab": crontab, "cut": cut, "date": date, "dirname": dirname, "disown": yes,
 		"dpkg": dpkg, "dpkg-query": dpkg, "env": envWord, "false": no, "find": find,
-		"grep": grep, "head": head, "hostname": hostname, "id": id, "jq": jq,
+		"grep": grep, "head": head, "hostname": hostname, "id": id, "jq": standIn,
 		"kill": killWord, "ln": ln, "logger": yes, "ls": ls, "mkdir": mkdir,
 		"mktemp": mktemp, "mv": mv, "nohup": prefix, "pgrep": pgrep, "pkill": pkill,
-		"ps": ps, "readlink": readlink, "rm": rm, "rmdir": rm, "seq": seq,
+		"ps": ps, "readlink": readlink, "rm": rm, "rmdir": rm, "sed": standIn, "seq": seq,
 		"setsid": prefix, "sh": shellWord, "sha256sum": sha256sum, "sleep": sleep,
 		"sort": sortWord, "sudo": sudo, "sync": yes, "tail": tail, "tee": tee,
-		"timeout": timeout, "touch": touch, "tree": find, "true": yes, "uname": uname,
+		"timeout": timeout, "touch": touch, "tr": tr, "tree": find, "true": yes, "uname": uname,
 		"wc": wc, "which": which, "whoami": whoami,
 	}
 }
@@ -63,7 +63,14 @@ func (c *call) errorf(format string, args ...any) int {
 // fail prints an error of the disk, and returns 1.
 func (c *call) fail(err error) int { return c.errorf("%v", plain(err)) }
 
-func (c *call) path(p string) string { return abs(c.dir, p) }
+// path makes p absolute, and neat unless "..", which may cross a link, is in it.
+func (c *call) path(p string) string {
+	p = abs(c.dir, p)
+	if strings.Contains(p, "..") {
+		return p
+	}
+	return path.Clean(p)
+}
 
 // flags splits the leading options from the operands: "-rf" sets r and f.
 func (c *call) flags() (set map[rune]bool, rest []string) {

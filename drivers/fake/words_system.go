@@ -75,9 +75,10 @@ func unit(s string) string {
 	return "s"
 }
 
-// prefix is nohup and setsid: they run the rest.
+// prefix is nohup and setsid: they become the rest.
 func prefix(c *call) int {
 	_, rest := c.flags()
+	c.g.procs.become(c.pid, rest)
 	return c.again(rest)
 }
 
@@ -118,20 +119,23 @@ func sudo(c *call) int {
 	next, sh := *c, *c.shell
 	sh.user = u
 	next.shell = &sh
-	return next.withEnv(nil).again(rest)
+	vars, rest := assignments(rest)
+	return next.withEnv(vars).again(rest)
+}
+
+// assignments splits the leading NAME=value words from the rest.
+func assignments(args []string) (vars, rest []string) {
+	for len(args) > 0 && strings.Contains(args[0], "=") {
+		vars, args = append(vars, args[0]), args[1:]
+	}
+	return vars, args
 }
 
 // envWord prints the environment, or runs the rest with more of it.
 func envWord(c *call) int {
-	rest := c.args[1:]
-	var more []string
-	for len(rest) > 0 && (strings.Contains(rest[0], "=") || strings.HasPrefix(rest[0], "-")) {
-		if !strings.HasPrefix(rest[0], "-") {
-			more = append(more, rest[0])
-		}
-		rest = rest[1:]
-	}
-	next := c.withEnv(more)
+	_, rest := c.flags()
+	vars, rest := assignments(rest)
+	next := c.withEnv(vars)
 	if len(rest) > 0 {
 		return next.again(rest)
 	}
