@@ -110,10 +110,18 @@ func atJobs(src Source, out *Sink, dir string) {
 		if err != nil || st.Mode&typeMask != typeFile || strings.HasPrefix(name, ".") {
 			continue
 		}
-		all := lines(text(src, out, "cron", p))
-		user := readOwners(src).users[st.UID]
+		job := text(src, out, "cron", p)
+		all := lines(job)
+		user := userName(readOwners(src).users, atUser(job))
 		out.Add(Record{At, Escape(p), attrs("user", user, "command", line(strings.Join(tail(all, 3), "; ")), "sha256", digestOf(src, out, "cron", p))})
 	}
+}
+
+// atUser returns the number in "# atrun uid=1000 gid=1000".
+func atUser(job string) string {
+	_, rest, _ := strings.Cut(job, "# atrun uid=")
+	uid, _, _ := strings.Cut(rest, " ")
+	return uid
 }
 
 // tail returns the last n of l.

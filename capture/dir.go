@@ -14,8 +14,9 @@ import (
 	"syscall"
 )
 
-// recordings is the folder of a fixture in which programs' recorded output lies:
-// one file for each argv, its words joined by spaces, slashes as "%".
+// recordings is the folder of a fixture in which programs' recorded output lies.
+// A file is named after the program and its arguments up to the first that begins
+// with "--", joined by spaces, slashes as "%": "systemctl list-units".
 const recordings = "/.run"
 
 // Dir returns an unpacked guest as a source. It is not alive: Run answers from
@@ -192,6 +193,9 @@ func (d dir) Xattrs(p string) (map[string][]byte, error) {
 }
 
 func (d dir) Run(ctx context.Context, argv ...string) ([]byte, error) {
+	if i := slices.IndexFunc(argv, func(a string) bool { return strings.HasPrefix(a, "--") }); i > 0 {
+		argv = argv[:i]
+	}
 	name := strings.ReplaceAll(strings.Join(argv, " "), "/", "%")
 	data, err := d.ReadFile(path.Join(recordings, name), maxRecording)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -55,7 +55,7 @@ var restless = []struct{ glob, why string }{
 // restlessSetting reports whether a dotted name is on the list.
 func restlessSetting(name string) bool {
 	for _, keep := range []string{".conf.default.", ".conf.all.", ".neigh.default."} {
-		if strings.Contains(name, keep) {
+		if strings.Contains(name+".", keep) {
 			return false
 		}
 	}

@@ -26,7 +26,7 @@ func (network) Collect(ctx context.Context, src Source, out *Sink) error {
 	holders := socketHolders(ctx, src, out, found)
 	names := readOwners(src).users
 	for _, s := range found {
-		a := attrs("proto", s.proto, "address", s.address, "port", s.port, "user", names[s.uid])
+		a := attrs("proto", s.proto, "address", s.address, "port", s.port, "user", userName(names, s.uid))
 		if h, ok := holders[s.inode]; ok {
 			a["process"], a["pid"] = h.name, decimal(h.pid)
 		}
@@ -40,7 +40,7 @@ func (network) Collect(ctx context.Context, src Source, out *Sink) error {
 // socket is one that waits for others.
 type socket struct {
 	key, proto, address, port, inode string
-	uid                              uint32
+	uid                              string // empty: the kernel does not tell
 }
 
 // The states of /proc/net/tcp and udp in which a socket waits for anybody.
@@ -65,9 +65,8 @@ func listeners(src Source, out *Sink, proto string) []socket {
 		if !ok {
 			continue
 		}
-		uid, _ := strconv.ParseUint(f[7], 10, 32)
 		name := strings.TrimSuffix(proto, "6")
-		found = append(found, socket{key: name + " " + addr.String(), proto: name, address: addr.Addr().String(), port: decimal(int(addr.Port())), inode: f[9], uid: uint32(uid)})
+		found = append(found, socket{key: name + " " + addr.String(), proto: name, address: addr.Addr().String(), port: decimal(int(addr.Port())), inode: f[9], uid: f[7]})
 	}
 	return found
 }

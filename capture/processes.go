@@ -108,13 +108,18 @@ func userOf(status string, names map[uint32]string) string {
 		if len(f) < 3 || f[0] != "Uid:" {
 			continue
 		}
-		uid, _ := strconv.ParseUint(f[2], 10, 32)
-		if name := names[uint32(uid)]; name != "" {
-			return name
-		}
-		return line(f[2])
+		return userName(names, f[2])
 	}
 	return ""
+}
+
+// userName returns the name of a number's account, or the number.
+func userName(names map[uint32]string, number string) string {
+	uid, err := strconv.ParseUint(number, 10, 32)
+	if name := names[uint32(uid)]; err == nil && name != "" {
+		return name
+	}
+	return line(number)
 }
 
 // commandLine joins argv by spaces; a program that wiped it has "[comm]".

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 )
 
 // lister is a Source that describes a folder's entries in one go, which is much
@@ -68,7 +69,7 @@ func (s source) target(p string, st Stat) string {
 // of the collector named by who.
 func text(src Source, out *Sink, who, p string) string {
 	data, err := src.ReadFile(p, 16<<20)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !missing(err) {
 		out.Problem("%s: %s: %s", who, p, cause(err))
 	}
 	return strings.ToValidUTF8(string(data), "�")
@@ -81,7 +82,7 @@ func digestOf(src Source, out *Sink, who, p string) string {
 	}
 	data, err := src.ReadFile(p, 16<<20)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !missing(err) {
 			out.Problem("%s: %s: %s", who, p, cause(err))
 		}
 		return ""
@@ -93,7 +94,7 @@ func digestOf(src Source, out *Sink, who, p string) string {
 // entriesOf lists a folder's names; a missing one has none.
 func entriesOf(src Source, out *Sink, who, dir string) []string {
 	found, err := src.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !missing(err) {
 		out.Problem("%s: %s: %s", who, dir, cause(err))
 	}
 	names := make([]string, 0, len(found))
@@ -101,6 +102,12 @@ func entriesOf(src Source, out *Sink, who, dir string) []string {
 		names = append(names, d.Name())
 	}
 	return names
+}
+
+// missing reports whether there is nothing at a path, because it or a folder above
+// is not there.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // cause strips what an error repeats of the call.

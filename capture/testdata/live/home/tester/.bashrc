@@ -1,0 +1,3 @@
+# hi
+export PATH="$HOME/bin:$PATH"
+alias ls=ls
