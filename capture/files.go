@@ -202,7 +202,9 @@ func (w *walk) list(dir string) {
 		w.out.Problem("files: %s: %v", dir, err)
 	}
 	for _, e := range entries {
-		w.meet(e)
+		if !echo(e) {
+			w.meet(e)
+		}
 	}
 }
 

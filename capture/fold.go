@@ -66,20 +66,29 @@ func groupLine(g []assay.Change) Line {
 		l.Text = fmt.Sprintf("%s/ (%s, %s)", tree, plural(n[assay.Added], "file"), bytesText(l.Bytes))
 		return l
 	}
+	l.Text = fmt.Sprintf("%s (%s)", l.Group, tally(n, l))
+	return l
+}
+
+// tally is "+12 files, ~1, -2"; where only folders changed, their number.
+func tally(n map[assay.Op]int, l Line) string {
 	var parts []string
 	for _, o := range []struct {
 		op   assay.Op
 		sign string
 	}{{assay.Added, "+"}, {assay.Modified, "~"}, {assay.Removed, "-"}} {
-		if n[o.op] > 0 {
+		switch {
+		case n[o.op] == 0:
+		case len(parts) == 0:
 			parts = append(parts, o.sign+plural(n[o.op], l.Kind))
+		default:
+			parts = append(parts, fmt.Sprint(o.sign, n[o.op]))
 		}
 	}
 	if len(parts) == 0 {
-		parts = []string{plural(len(g), "folder")}
+		return plural(l.Count, "folder")
 	}
-	l.Text = fmt.Sprintf("%s (%s)", l.Group, strings.Join(parts, ", "))
-	return l
+	return strings.Join(parts, ", ")
 }
 
 // foldAdded folds new files into the new folders that they lie in.
