@@ -302,3 +302,20 @@ func TestRestore(t *testing.T) {
 		})
 	}
 }
+
+// TestConnectThroughGarbage: what an agent of long ago left in the pipe is
+// dropped, old welcomes included.
+func TestConnectThroughGarbage(t *testing.T) {
+	host, agent := guesttest.Pipe(t)
+	go func() {
+		for range 20 {
+			agent.Write(random(20_000))
+			agent.Write(guest.Welcome(guest.Hello()))
+			agent.Write(guest.Welcome(guest.Hello())[:30])
+		}
+		(&guest.Server{Handlers: handlers()}).Serve(context.Background(), agent)
+	}()
+	if err := guesttest.Connect(t, host).Ping(limit(t)); err != nil {
+		t.Error(err)
+	}
+}
