@@ -40,19 +40,25 @@ func guestsDoing(err error) bool {
 	return ok
 }
 
-// boot makes the machine's first layer over the image and boots it. The
-// returned client is connected; the caller closes it.
-func (m *machine) boot(ctx context.Context, mem ram) (*guest.Client, error) {
+// firstLayer makes the machine's first layer over the image, and UEFI variables
+// of its own.
+func (m *machine) firstLayer() error {
 	err := createOverlay(m.path(layerName(0)), m.hw.Image.Disk, m.hw.Image.Format, m.hw.Size)
 	if err != nil {
-		return nil, err
-	}
-	if m.hw.Code != "" {
-		if err := copyFile(varsTemplate(m.hw.Code), m.path(varsName)); err != nil {
-			return nil, err
-		}
+		return err
 	}
 	m.grew(0)
+	if m.hw.Code != "" {
+		return copyFile(varsTemplate(m.hw.Code), m.path(varsName))
+	}
+	return nil
+}
+
+// boot boots the image. The returned client is connected; the caller closes it.
+func (m *machine) boot(ctx context.Context, mem ram) (*guest.Client, error) {
+	if err := m.firstLayer(); err != nil {
+		return nil, err
+	}
 	p, err := m.start(ctx, mem, nil)
 	if err != nil {
 		return nil, err

@@ -357,3 +357,51 @@ func TestUEFIStarts(t *testing.T) {
 		t.Errorf("got %v, want a *vm.BootError with the firmware's words", err)
 	}
 }
+
+// The firmware's flash and its variables are part of a snapshot.
+func TestUEFISnapshotLoads(t *testing.T) {
+	needProgram(t)
+	img := image(t)
+	img.Firmware = "uefi"
+	spec := specFor(t, img, "m")
+	d := New(Config{}).(*driver)
+	tl, err := d.find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hw, err := tl.hardware(spec)
+	if err != nil {
+		skip(t, err.Error())
+	}
+	m, err := d.newMachine(tl, hw, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	if err := m.firstLayer(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.start(t.Context(), ram{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the firmware", func() bool { return m.hopeless() != "" })
+	if err := m.Snapshot(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	s := m.snapshots["a"]
+	vars, err := os.ReadFile(m.path(varsName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if saved, err := os.ReadFile(s.vars); err != nil || !bytes.Equal(saved, vars) {
+		t.Errorf("variables: got %d bytes, %v, want the machine's", len(saved), err)
+	}
+	m.stopProcess(errRestored)
+	p, err := m.resume(t.Context(), saved{state: s.state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.poll(t.Context(), "query-status", statusIs(func(now string) (bool, error) { return now == "running", nil })); err != nil {
+		t.Error(err)
+	}
+}
