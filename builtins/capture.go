@@ -13,6 +13,7 @@ import (
 	"assay"
 	"assay/capture"
 	"assay/engine"
+	"assay/guest"
 )
 
 type captureArgs struct {
@@ -31,15 +32,15 @@ func runCapture(ctx context.Context, s *engine.Session, a captureArgs) (starlark
 	if err := knownCollectors(a.Only); err != nil {
 		return nil, err
 	}
-	c, err := m.line(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("capture: %w", err)
-	}
 	began := time.Now()
 	known := m.manifest(s)
-	taken, err := capture.Take(ctx, c, capture.Options{Only: a.Only, Known: known, Image: m.image.Digest})
+	var taken capture.Capture
+	err := m.use(ctx, func(c *guest.Client) (err error) {
+		taken, err = capture.Take(ctx, c, capture.Options{Only: a.Only, Known: known, Image: m.image.Digest})
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("capture: %s: %w", m.name, m.fail(ctx, err))
+		return nil, fmt.Errorf("capture: %s: %w", m.name, err)
 	}
 	v := &Capture{machine: m, capture: taken, record: assay.Capture{Machine: m.vm.ID(), Digest: taken.Digest(),
 		Counts: taken.Counts(), Problems: taken.Problems, Seconds: float64(time.Since(began).Milliseconds()) / 1000}}

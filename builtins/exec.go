@@ -40,16 +40,16 @@ const answerTime = time.Minute
 func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value, error) {
 	m := a.Machine
 	s.Describe(a.Command.String(), m.vm.ID())
-	c, err := m.line(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("exec: %w", err)
-	}
 	timeout := time.Duration(a.Timeout)
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout+answerTime, fmt.Errorf("no answer in %s", timeout+answerTime))
 	defer cancel()
 	out, errs := newOutput(s), newOutput(s)
 	began := time.Now()
-	exit, err := c.Exec(bounded, a.command(), a.stdin(), out, errs)
+	var exit guest.Exit
+	err := m.use(bounded, func(c *guest.Client) (err error) {
+		exit, err = c.Exec(bounded, a.command(), a.stdin(), out, errs)
+		return err
+	})
 	if code, ok := notStarted(err); ok {
 		_, _ = fmt.Fprintln(errs, err) // an output takes everything
 		exit, err = guest.Exit{Code: code, Duration: time.Since(began)}, nil
@@ -60,7 +60,7 @@ func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value
 	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
 		return nil, fmt.Errorf("exec: %w", m.broken(context.Cause(bounded)))
 	case err != nil:
-		return nil, fmt.Errorf("exec: %w", m.fail(ctx, err))
+		return nil, fmt.Errorf("exec: %w", err)
 	case a.Check && !r.ok():
 		return nil, &engine.SubjectError{Err: fmt.Errorf("exec: %s: %s", a.Command, r.how()), Detail: r.lastWords()}
 	}
@@ -87,7 +87,9 @@ func (a execArgs) stdin() io.Reader {
 // notStarted reports whether err says that the guest could not start the
 // program, and with which code a shell would say so.
 func notStarted(err error) (int, bool) {
+	remote := (*guest.Error)(nil)
 	switch {
+	case !errors.As(err, &remote):
 	case errors.Is(err, fs.ErrNotExist):
 		return 127, true
 	case errors.Is(err, fs.ErrPermission):

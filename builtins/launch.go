@@ -10,6 +10,7 @@ import (
 
 	"assay"
 	"assay/engine"
+	"assay/guest"
 	"assay/images"
 	"assay/vm"
 )
@@ -124,16 +125,12 @@ func (m *Machine) greet(ctx context.Context) error {
 	if err := m.renew(ctx, true); err != nil {
 		return err
 	}
-	c, err := m.line(ctx)
-	if err != nil {
+	err := m.use(ctx, func(c *guest.Client) (err error) {
+		m.info, err = c.Info(ctx)
 		return err
-	}
-	m.info, err = c.Info(ctx)
-	if err != nil {
-		return m.fail(ctx, err)
-	}
+	})
 	m.record.OS = m.info.OS
-	return nil
+	return err
 }
 
 // A bootSource is what launch takes: an image's name, or a snapshot.

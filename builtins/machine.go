@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"strings"
 	"sync"
@@ -104,6 +105,45 @@ func (m *Machine) line(ctx context.Context) (*guest.Client, error) {
 	return m.client, nil
 }
 
+// The heartbeat of a line that is in use. A guest whose agent was killed, or
+// whose kernel stands still, says nothing at all.
+const (
+	beatPause = 5 * time.Second
+	beatTime  = 30 * time.Second // translated guests under load are slow
+)
+
+// use calls f with the line, and cuts the line if the agent stops answering
+// meanwhile.
+func (m *Machine) use(ctx context.Context, f func(*guest.Client) error) error {
+	c, err := m.line(ctx)
+	if err != nil {
+		return err
+	}
+	beats, stop := context.WithCancel(ctx)
+	defer stop()
+	go beat(beats, c)
+	return m.fail(ctx, f(c))
+}
+
+// beat asks the agent for an answer, again and again until ctx ends. One that
+// does not come ends the line.
+func beat(ctx context.Context, c *guest.Client) {
+	for {
+		select {
+		case <-time.After(beatPause):
+		case <-ctx.Done():
+			return
+		}
+		ping, cancel := context.WithTimeout(ctx, beatTime)
+		err := c.Ping(ping)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			c.Close()
+			return
+		}
+	}
+}
+
 // hangUp ends the line; the next verb dials.
 func (m *Machine) hangUp() {
 	m.mu.Lock()
@@ -120,6 +160,9 @@ func (m *Machine) fail(ctx context.Context, err error) error {
 	var line *guest.LineError
 	if err == nil || ctx.Err() != nil || !errors.As(err, &line) {
 		return err
+	}
+	if errors.Is(err, net.ErrClosed) {
+		err = errors.New("line: the agent stopped answering; it was killed, or its guest hangs")
 	}
 	return m.broken(fmt.Errorf("lost the %w", err))
 }
@@ -147,17 +190,13 @@ func (m *Machine) consoleTail() string {
 // renew makes the guest itself: fresh randomness, the host's clock, and, for a
 // new machine, a name and machine-id of its own.
 func (m *Machine) renew(ctx context.Context, isNew bool) error {
-	c, err := m.line(ctx)
-	if err != nil {
-		return err
-	}
 	var b [80]byte
 	rand.Read(b[:])
 	id := guest.Identity{Entropy: b[:64], Time: time.Now()}
 	if isNew {
 		id.Hostname, id.MachineID = m.name, hex.EncodeToString(b[64:])
 	}
-	return m.fail(ctx, c.Renew(ctx, id))
+	return m.use(ctx, func(c *guest.Client) error { return c.Renew(ctx, id) })
 }
 
 // A GuestPath is a path in a machine, as transfer takes it.

@@ -48,17 +48,17 @@ func push(ctx context.Context, s *engine.Session, src string, dst *GuestPath, us
 	if err != nil {
 		return nil, fmt.Errorf("transfer: %w", err)
 	}
-	c, err := dst.machine.line(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("transfer: %w", err)
-	}
-	stats, err := c.Push(ctx, host, dst.path, guest.PushOptions{User: user})
+	var stats guest.TransferStats
+	err = dst.machine.use(ctx, func(c *guest.Client) (err error) {
+		stats, err = c.Push(ctx, host, dst.path, guest.PushOptions{User: user})
+		return err
+	})
 	remote := (*guest.Error)(nil)
 	if errors.Is(err, fs.ErrNotExist) && !errors.As(err, &remote) {
 		return nil, engine.Scriptf("transfer: %s: no such file on the host", src)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("transfer: %s: %w", src, dst.machine.fail(ctx, err))
+		return nil, fmt.Errorf("transfer: %s: %w", src, err)
 	}
 	return &Transfer{stats, dst.path}, nil
 }
@@ -75,17 +75,17 @@ func pull(ctx context.Context, s *engine.Session, src *GuestPath, dst string) (s
 	if err != nil {
 		return nil, fmt.Errorf("transfer: %w", err)
 	}
-	c, err := src.machine.line(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("transfer: %w", err)
-	}
-	stats, err := c.Pull(ctx, src.path, host, guest.PullOptions{MaxBytes: maxPullBytes, MaxFiles: maxPullFiles})
+	var stats guest.TransferStats
+	err = src.machine.use(ctx, func(c *guest.Client) (err error) {
+		stats, err = c.Pull(ctx, src.path, host, guest.PullOptions{MaxBytes: maxPullBytes, MaxFiles: maxPullFiles})
+		return err
+	})
 	remote := (*guest.Error)(nil)
 	switch {
 	case errors.As(err, &remote) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, guest.ErrLimit)):
 		return nil, &engine.SubjectError{Err: fmt.Errorf("transfer: %s: %w", src, err)}
 	case err != nil:
-		return nil, fmt.Errorf("transfer: %s: %w", src, src.machine.fail(ctx, err))
+		return nil, fmt.Errorf("transfer: %s: %w", src, err)
 	}
 	if kept {
 		err = keepFiles(s, dst, host)

@@ -31,24 +31,21 @@ func runWaitFor(ctx context.Context, s *engine.Session, a waitForArgs) (starlark
 		return nil, err
 	}
 	s.Describe(what, a.Machine.vm.ID())
-	c, err := a.Machine.line(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("wait_for: %w", err)
-	}
 	bounded, cancel := context.WithTimeout(ctx, time.Duration(a.Timeout))
 	defer cancel()
-	if a.Command.words() != nil {
-		err = a.poll(bounded, c)
-	} else {
-		err = c.Wait(bounded, guest.Condition{File: a.File, Port: a.Port, Unit: a.Unit})
-	}
-	switch line := (*guest.LineError)(nil); {
+	err = a.Machine.use(ctx, func(c *guest.Client) error {
+		if a.Command.words() != nil {
+			return a.poll(bounded, c)
+		}
+		return c.Wait(bounded, guest.Condition{File: a.File, Port: a.Port, Unit: a.Unit})
+	})
+	switch infra := (*engine.InfraError)(nil); {
 	case err == nil:
 		return starlark.None, nil
-	case bounded.Err() != nil && ctx.Err() == nil && !errors.As(err, &line):
+	case bounded.Err() != nil && ctx.Err() == nil && !errors.As(err, &infra):
 		return nil, &engine.SubjectError{Err: fmt.Errorf("wait_for: %s: not so after %s", what, a.Timeout)}
 	}
-	return nil, fmt.Errorf("wait_for: %s: %w", what, a.Machine.fail(ctx, err))
+	return nil, fmt.Errorf("wait_for: %s: %w", what, err)
 }
 
 // what says what is waited for, or that it is not exactly one thing.

@@ -28,7 +28,7 @@ const exitMemory = 86
 func watchMemory(ctx context.Context, trip func(error)) {
 	debug.SetMemoryLimit(MemoryLimit / 8 * 7) // collect harder before the limit is reached
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		metrics.Read(sample)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -18,37 +19,56 @@ type process struct {
 	cmd    *exec.Cmd
 	pipe   *pipe
 	stdin  io.Closer
+	stdout *os.File
 	stderr *tail
+	ended  chan struct{} // closed when the child is gone
+	exit   error         // how, after ended
 }
+
+// lastTime is how long what a child said last may take to arrive after its
+// death. Processes that it leaves behind may hold its pipes open for ever.
+const lastTime = 2 * time.Second
 
 // startChild starts a child in a process group of its own: Ctrl-C in the
 // terminal reaches the parent only, which tells the child.
 func startChild(argv []string) (*process, error) {
-	p := &process{cmd: exec.Command(argv[0], argv[1:]...), stderr: &tail{}}
-	p.cmd.Stderr = p.stderr
+	p := &process{cmd: exec.Command(argv[0], argv[1:]...), stderr: &tail{}, ended: make(chan struct{})}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, &InfraError{Err: fmt.Errorf("child: %w", err)}
+	}
+	defer w.Close()
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = w, p.stderr, lastTime
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := p.cmd.StdinPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
 	if err != nil {
+		r.Close()
 		return nil, &InfraError{Err: fmt.Errorf("child: %w", err)}
 	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, &InfraError{Err: fmt.Errorf("child: %w", err)}
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, &InfraError{Err: fmt.Errorf("child: %w", err)}
-	}
-	p.stdin, p.pipe = in, newPipe(out, in)
+	p.stdin, p.stdout, p.pipe = in, r, newPipe(r, in)
+	go p.reap()
 	return p, nil
 }
 
-// end waits for the child, which has no more to say, and says how it ended if
-// that was not by itself.
+// reap waits for the child's death and makes sure that nobody waits longer for
+// its words.
+func (p *process) reap() {
+	p.exit = p.cmd.Wait()
+	_ = p.stdout.SetReadDeadline(time.Now().Add(lastTime)) // a pipe has deadlines
+	close(p.ended)
+}
+
+// end waits for the child, which has no more to say, and says how it ended.
 func (p *process) end() error {
 	p.stdin.Close()
 	timer := time.AfterFunc(orphanTime, func() { p.cmd.Process.Kill() })
 	defer timer.Stop()
-	return p.cmd.Wait()
+	<-p.ended
+	p.stdout.Close()
+	return p.exit
 }
 
 // crash describes a child that ended without a result.
