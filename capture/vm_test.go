@@ -1,3 +1,5 @@
+//go:build linux
+
 package capture_test
 
 import (
@@ -60,7 +62,31 @@ func TestRealGuest(t *testing.T) {
 			got = append(got, string(c.Op)+" "+c.Kind+" "+c.Key)
 		}
 	}
-	want := strings.Split(strings.TrimSpace(`
+	want := strings.Split(strings.TrimSpace(done), "\n")
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(g string) bool {
+			return g == w || strings.HasPrefix(w, "removed cron") && strings.HasPrefix(g, "removed cron /etc/crontab: ")
+		}) {
+			t.Errorf("not seen: %s", w)
+		}
+	}
+	for _, g := range got {
+		if !slices.Contains(want, g) && !strings.HasPrefix(g, "removed cron /etc/crontab: ") {
+			t.Errorf("seen, but nobody did it: %s", g)
+		}
+	}
+	i := slices.IndexFunc(changes, func(c assay.Change) bool { return c.Kind == capture.File && c.Key == "/etc/profile" })
+	if i < 0 || !strings.Contains(changes[i].Text, "+export FOO=1\n") {
+		t.Error("no text diff of /etc/profile")
+	}
+	for _, l := range capture.Fold(changes) {
+		t.Logf("%-8s %-11s %s", l.Op, l.Kind, l.Text)
+	}
+	g.compareUnits()
+}
+
+// done is what TestRealGuest does to its guest, as changes.
+const done = `
 added cron /etc/cron.d/extra: */5 * * * * echo hi
 removed cron /etc/crontab: 17 * * * * root cd / && run-parts --report /etc/cron.hourly
 modified environment /etc/profile
@@ -94,28 +120,7 @@ added process tester: python3 -c import socket,time; s=socket.socket(); s.bind((
 added process tester: sleep 1234
 modified sysctl net.ipv4.ip_forward
 added unit extra.service
-added user mallory`), "\n")
-	for _, w := range want {
-		if !slices.ContainsFunc(got, func(g string) bool {
-			return g == w || strings.HasPrefix(w, "removed cron") && strings.HasPrefix(g, "removed cron /etc/crontab: ")
-		}) {
-			t.Errorf("not seen: %s", w)
-		}
-	}
-	for _, g := range got {
-		if !slices.Contains(want, g) && !strings.HasPrefix(g, "removed cron /etc/crontab: ") {
-			t.Errorf("seen, but nobody did it: %s", g)
-		}
-	}
-	i := slices.IndexFunc(changes, func(c assay.Change) bool { return c.Kind == capture.File && c.Key == "/etc/profile" })
-	if i < 0 || !strings.Contains(changes[i].Text, "+export FOO=1\n") {
-		t.Error("no text diff of /etc/profile")
-	}
-	for _, l := range capture.Fold(changes) {
-		t.Logf("%-8s %-11s %s", l.Op, l.Kind, l.Text)
-	}
-	g.compareUnits()
-}
+added user mallory`
 
 // machine is a booted guest with this tree's agent in it.
 type machine struct {
