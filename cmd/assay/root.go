@@ -52,10 +52,11 @@ what it did to that machine, grades it, and remembers.
 
 // unknownCommand says which command was probably meant.
 func unknownCommand(c *cobra.Command, got string) error {
+	c.SuggestionsMinimumDistance = 2 // letters that differ
 	if near := c.SuggestionsFor(got); len(near) > 0 {
-		return usagef("did you mean \"assay "+near[0]+"\"?", "got %q, want a command", got)
+		return usagef("did you mean \""+c.CommandPath()+" "+near[0]+"\"?", "got %q, want a command", got)
 	}
-	return usagef("run \"assay -h\" for the commands", "got %q, want a command", got)
+	return usagef("run \""+c.CommandPath()+" -h\" for the commands", "got %q, want a command", got)
 }
 
 // hint points to a command's help.
