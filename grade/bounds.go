@@ -10,15 +10,16 @@ import (
 // The bounds of one judgement. A hostile guest or script can reach them and
 // gets no further.
 const (
-	maxChanges  = 200_000    // that rules look at; more are a finding of their own
-	maxSteps    = 50_000_000 // Starlark steps of one rule or module: a few seconds
-	maxFindings = 20         // of one rule
-	maxEvidence = 100        // rows that a finding keeps; its points count all
-	maxMessage  = 500        // bytes of a message, a recommendation
-	maxDetail   = 200        // bytes of the detail of one row
-	maxKey      = 4096       // bytes of a key: a path's longest
-	maxMatches  = 1000       // of one grep
-	maxPattern  = 1000       // bytes of a regular expression
+	maxChanges  = 200_000   // that rules look at; more are a finding of their own
+	minSteps    = 2_000_000 // Starlark steps of one rule or module
+	changeSteps = 500       // and for each change, of one rule
+	maxFindings = 20        // of one rule
+	maxEvidence = 100       // rows that a finding keeps; its points count all
+	maxMessage  = 500       // bytes of a message, a recommendation
+	maxDetail   = 200       // bytes of the detail of one row
+	maxKey      = 4096      // bytes of a key: a path's longest
+	maxMatches  = 1000      // of one grep
+	maxPattern  = 1000      // bytes of a regular expression
 )
 
 // oneLine returns s on one line, without control characters, at most limit bytes.

@@ -161,7 +161,7 @@ func sorted(changes []assay.Change) []assay.Change {
 
 // ask runs the rule's function on c and returns what it found.
 func (r *Rule) ask(ctx context.Context, c *contextValue) ([]draft, error) {
-	thread := newThread("rule " + r.name)
+	thread := newThread("rule "+r.name, minSteps+changeSteps*uint64(len(c.changes)))
 	defer context.AfterFunc(ctx, func() { thread.Cancel(context.Cause(ctx).Error()) })()
 	v, err := starlark.Call(thread, r.fn, starlark.Tuple{c}, nil)
 	if ctx.Err() != nil {
@@ -178,8 +178,8 @@ func (r *Rule) ask(ctx context.Context, c *contextValue) ([]draft, error) {
 }
 
 // newThread returns a thread that ends a rule or module that does not end.
-func newThread(name string) *starlark.Thread {
+func newThread(name string, steps uint64) *starlark.Thread {
 	thread := &starlark.Thread{Name: name, Print: func(*starlark.Thread, string) {}}
-	thread.SetMaxExecutionSteps(maxSteps)
+	thread.SetMaxExecutionSteps(steps)
 	return thread
 }

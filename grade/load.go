@@ -69,7 +69,7 @@ func (l *loader) run(name string) (starlark.StringDict, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	thread := newThread(name)
+	thread := newThread(name, minSteps)
 	thread.Load = func(_ *starlark.Thread, name string) (starlark.StringDict, error) { return l.load(name) }
 	defer context.AfterFunc(l.ctx, func() { thread.Cancel(context.Cause(l.ctx).Error()) })()
 	globals, err := starlark.ExecFileOptions(dialect, thread, path, src, Predeclared())
