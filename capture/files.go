@@ -115,36 +115,45 @@ func (w *walk) root(p string) {
 	w.meet(entry{path: p, stat: st, target: w.src.target(p, st)})
 }
 
-// meet notes one entry: a known one is marked, a folder is queued, a file is left
-// for the second phase, anything else is a record at once.
-func (w *walk) meet(e entry) {
-	if len(e.path) > maxPath {
-		w.out.Problem("files: %s: path of %d bytes left out, at most %d", cut(e.path, 80), len(e.path), maxPath)
-		return
-	}
-	kind := e.stat.Mode & typeMask
-	known := w.isKnown(e)
-	if !known && kind != typeFile {
-		w.out.Add(w.record(e))
-	}
+// meet notes entries: known ones are marked, folders queued, files left for the
+// second phase, anything else is a record at once.
+func (w *walk) meet(entries ...entry) {
+	prints := w.printsOf(entries)
+	var dirs []string
+	var files, others []entry
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case kind == typeDir && !w.skip[e.path]:
-		w.dirs = append(w.dirs, e.path)
-	case kind == typeFile && !known:
-		w.files = append(w.files, e)
+	for i, e := range entries {
+		known := prints != nil && w.known.has(prints[i])
+		kind := e.stat.Mode & typeMask
+		if kind == typeDir && !w.skip[e.path] {
+			dirs = append(dirs, e.path)
+		}
+		switch {
+		case known:
+		case kind == typeFile:
+			files = append(files, e)
+		default:
+			others = append(others, e)
+		}
+	}
+	w.dirs = append(w.dirs, dirs...)
+	w.files = append(w.files, files...)
+	w.mu.Unlock()
+	for _, e := range others {
+		w.out.Add(w.record(e))
 	}
 }
 
-func (w *walk) isKnown(e entry) bool {
+// printsOf fingerprints entries; nil when nothing is known anyway.
+func (w *walk) printsOf(entries []entry) []uint64 {
 	if w.known == nil {
-		return false
+		return nil
 	}
-	print := w.known.of(Escape(e.path), plainStat(e), w.owners.users[e.stat.UID], w.owners.groups[e.stat.GID])
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.known.has(print)
+	prints := make([]uint64, len(entries))
+	for i, e := range entries {
+		prints[i] = w.known.of(Escape(e.path), plainStat(e), w.owners.users[e.stat.UID], w.owners.groups[e.stat.GID])
+	}
+	return prints
 }
 
 // plainStat is the part of an entry's stat that its record tells again.
@@ -201,11 +210,17 @@ func (w *walk) list(dir string) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.out.Problem("files: %s: %v", dir, err)
 	}
-	for _, e := range entries {
-		if !echo(e) {
-			w.meet(e)
-		}
+	w.meet(slices.DeleteFunc(entries, w.unfit)...)
+}
+
+// unfit reports whether an entry is left out: an echo, or a path that no program
+// could open.
+func (w *walk) unfit(e entry) bool {
+	if len(e.path) > maxPath {
+		w.out.Problem("files: %s: path of %d bytes left out, at most %d", cut(e.path, 80), len(e.path), maxPath)
+		return true
 	}
+	return echo(e)
 }
 
 // readAll reads the files that the walk left over. Which of them have their text

@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -124,13 +124,14 @@ func (l *local) list(dir string) ([]entry, error) {
 	}
 	defer unix.Close(fd)
 	names, err := readNames(fd)
+	prefix := strings.TrimSuffix(dir, "/") + "/"
 	entries := make([]entry, 0, len(names))
 	for _, name := range names {
 		var st unix.Stat_t
 		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
 			continue // gone meanwhile
 		}
-		e := entry{path: path.Join(dir, name), stat: statOf(&st)}
+		e := entry{path: prefix + name, stat: statOf(&st)}
 		if st.Mode&typeMask == typeLink {
 			e.target = readlinkAt(fd, name)
 		}

@@ -44,14 +44,14 @@ func TestRealGuest(t *testing.T) {
 	g.same("an idle guest, with a manifest", second, before)
 
 	g.run("sudo apt-get install -y jq")
-	g.run("echo '*/5 * * * * echo hi' | sudo tee /etc/cron.d/extra")
+	g.run("echo '*/5 * * * * root echo hi' | sudo tee /etc/cron.d/extra")
 	g.run("sudo useradd -M mallory")
 	g.run("echo 'export FOO=1' | sudo tee -a /etc/profile")
 	g.run("printf '[Service]\\nExecStart=/bin/sleep 999\\n[Install]\\nWantedBy=multi-user.target\\n' | sudo tee /etc/systemd/system/extra.service")
 	g.run("sudo systemctl enable --now extra.service")
 	g.run("setsid sleep 1234 >/dev/null 2>&1 </dev/null &")
 	g.run("for i in 1 2 3; do echo x > /tmp/skill-temp-$i.log; done")
-	g.run("sudo sysctl -w net.ipv4.ip_forward=1 && sudo touch /etc/hostname && sudo rm /etc/crontab")
+	g.run("sudo sysctl -w vm.swappiness=7 && sudo touch /etc/hostname && sudo rm /etc/crontab")
 	g.run("python3 -c 'import socket,time; s=socket.socket(); s.bind((\"127.0.0.1\",8099)); s.listen(); time.sleep(999)' >/dev/null 2>&1 </dev/null & sleep 2")
 
 	changes, _, err := capture.Diff(before, g.take(known), capture.DiffOptions{})
@@ -87,7 +87,7 @@ func TestRealGuest(t *testing.T) {
 
 // done is what TestRealGuest does to its guest, as changes.
 const done = `
-added cron /etc/cron.d/extra: */5 * * * * echo hi
+added cron /etc/cron.d/extra: */5 * * * * root echo hi
 removed cron /etc/crontab: 17 * * * * root cd / && run-parts --report /etc/cron.hourly
 modified environment /etc/profile
 added file /etc/cron.d/extra
@@ -118,7 +118,7 @@ added package dpkg:libonig5
 added process root: /bin/sleep 999
 added process tester: python3 -c import socket,time; s=socket.socket(); s.bind(("127.0.0.1",8099)); s.listen(); time.sleep(999)
 added process tester: sleep 1234
-modified sysctl net.ipv4.ip_forward
+modified sysctl vm.swappiness
 added unit extra.service
 added user mallory`
 
