@@ -108,8 +108,8 @@ func (m *Machine) line(ctx context.Context) (*guest.Client, error) {
 // The heartbeat of a line that is in use. A guest whose agent was killed, or
 // whose kernel stands still, says nothing at all.
 const (
-	beatPause = 5 * time.Second
-	beatTime  = 30 * time.Second // translated guests under load are slow
+	beatPause = 3 * time.Second
+	beatTime  = 20 * time.Second // translated guests under load are slow
 )
 
 // use calls f with the line, and cuts the line if the agent stops answering

@@ -128,11 +128,14 @@ func runInChild(ctx context.Context, env Env, argv []string, j job, s *seat) *as
 		return w.done.cell()
 	}
 	swept, sweepErr := sweepOwner(env, j)
+	if sweepErr != nil {
+		err = errors.Join(err, sweepErr)
+	}
 	s.run.pool.releaseAll(s.cell)
 	c := &w.cell
 	c.Verdict, c.Failure = judge(context.Background(), c, err)
-	if swept > 0 || sweepErr != nil {
-		c.Failure.Detail += fmt.Sprintf("\nswept %d machines that it left (%v)", swept, sweepErr)
+	if swept > 0 {
+		c.Failure.Detail += fmt.Sprintf("\nmachines that it left, and that are destroyed now: %d", swept)
 	}
 	c.Seconds = seconds(c.Started)
 	s.event(cellEnd(c))
