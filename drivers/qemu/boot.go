@@ -26,6 +26,7 @@ const (
 
 const (
 	consoleLook = 250 * time.Millisecond // how often a booting console is read for last words
+	starvedMax  = 3                      // times its limit that a boot may wait for a processor
 	tailSize    = 64 << 10               // bytes of console that a *vm.BootError carries
 )
 
@@ -103,10 +104,10 @@ func (m *machine) await(ctx context.Context, p *process, limit time.Duration, bo
 	return c, nil
 }
 
-// watch cancels the wait for a guest that will not come.
+// watch cancels the wait for a guest that will not come. The time in which a
+// busy host kept QEMU waiting for a processor is not the guest's.
 func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *process, limit time.Duration, booting bool) {
-	late := time.NewTimer(limit)
-	defer late.Stop()
+	began := time.Now()
 	look := time.NewTicker(consoleLook)
 	defer look.Stop()
 	for {
@@ -116,10 +117,11 @@ func (m *machine) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		case <-p.done:
 			cancel(p.death())
 			return
-		case <-late.C:
-			cancel(guestError(fmt.Sprintf("no answer from the agent in %v", limit)))
-			return
 		case <-look.C:
+			if time.Since(began) > limit+min(starved(p.cmd.Process.Pid), starvedMax*limit) {
+				cancel(guestError(fmt.Sprintf("no answer from the agent in %v", time.Since(began).Round(time.Second))))
+				return
+			}
 			if line := m.hopeless(); booting && line != "" {
 				cancel(guestError(line))
 				return

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // dieWithParent makes the kernel kill the child when the thread that forked it
@@ -56,6 +57,37 @@ func parseStat(data []byte) (procStat, error) {
 		n[i] = v
 	}
 	return procStat{start: n[2], ticks: n[0] + n[1], state: fields[0][0]}, nil
+}
+
+// starved returns how long the most neglected thread of a process has been
+// ready to run while others ran; 0 on kernels that do not tell.
+func starved(pid int) time.Duration {
+	files, err := filepath.Glob(procPath(pid, "task/*/schedstat"))
+	if err != nil {
+		return 0
+	}
+	var longest time.Duration
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		longest = max(longest, parseDelay(data))
+	}
+	return longest
+}
+
+// parseDelay reads the second of schedstat's three numbers, in nanoseconds.
+func parseDelay(schedstat []byte) time.Duration {
+	fields := bytes.Fields(schedstat)
+	if len(fields) < 2 {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n)
 }
 
 // readArgs reads the command line of a process.

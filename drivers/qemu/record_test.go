@@ -169,6 +169,19 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+func TestParseDelay(t *testing.T) {
+	for data, want := range map[string]time.Duration{
+		"107000000 2500000000 42\n": 2500 * time.Millisecond,
+		"0 0 0\n":                   0,
+		"":                          0,
+		"1 x 2":                     0,
+	} {
+		if got := parseDelay([]byte(data)); got != want {
+			t.Errorf("%q: got %v, want %v", data, got, want)
+		}
+	}
+}
+
 func TestTrim(t *testing.T) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "image.raw")
