@@ -346,6 +346,26 @@ func TestExecOrphans(t *testing.T) {
 	})
 }
 
+// TestExecTakesWhatLiesInThePipe: a slow reader gets all that a command printed,
+// though an orphan keeps the pipe open.
+func TestExecTakesWhatLiesInThePipe(t *testing.T) {
+	c := guesttest.Process(t, "")
+	slow := blocked{make(chan struct{})}
+	time.AfterFunc(500*time.Millisecond, func() { close(slow.open) })
+	var n counter
+	out := writerFunc(func(p []byte) (int, error) {
+		n += counter(len(p))
+		return slow.Write(p)
+	})
+	exit, err := c.Exec(limit(t), sh("sleep 1003 & head -c 580000 /dev/zero"), nil, out, nil)
+	for _, o := range exit.Orphans {
+		unix.Kill(o.PID, unix.SIGKILL)
+	}
+	if err != nil || len(exit.Orphans) != 1 || n != 580_000 {
+		t.Errorf("got %d bytes, %+v, %v", n, exit, err)
+	}
+}
+
 // TestExecShortLivedChild: what outlives the command by a moment is no orphan,
 // and its output still arrives.
 func TestExecShortLivedChild(t *testing.T) {
