@@ -371,7 +371,7 @@ func TestExecTakesWhatLiesInThePipe(t *testing.T) {
 func TestExecShortLivedChild(t *testing.T) {
 	agents(t, func(t *testing.T, c *guest.Client) {
 		var out bytes.Buffer
-		exit, err := c.Exec(limit(t), sh("(sleep .02; echo late) & echo early"), nil, &out, nil)
+		exit, err := c.Exec(limit(t), sh("(i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done; echo late) & echo early"), nil, &out, nil)
 		if err != nil || len(exit.Orphans) != 0 || out.String() != "early\nlate\n" {
 			t.Errorf("got %+v, %v, %q", exit, err, &out)
 		}

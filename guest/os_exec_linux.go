@@ -16,8 +16,12 @@ import (
 )
 
 // orphanGrace is how long a command's descendants get to vanish after it: the
-// second half of a pipeline, a child that is just exiting.
-const orphanGrace = 100 * time.Millisecond
+// second half of a pipeline, a child that is just exiting. One that has work to do
+// but gets no processor, as in a busy guest, gets busyGrace.
+const (
+	orphanGrace = 100 * time.Millisecond
+	busyGrace   = time.Second
+)
 
 // sampleEvery is how often a group that can't tell its peak is looked at.
 const sampleEvery = 100 * time.Millisecond
@@ -273,8 +277,15 @@ func (p *process) wait(ctx context.Context) (*os.ProcessState, error) {
 // settle waits until nothing of the command is left and its output has ended,
 // or until the grace is over; then it takes what lies in the pipes.
 func (p *process) settle() {
-	deadline := time.Now().Add(orphanGrace)
-	for nap := time.Millisecond; !p.quiet() && time.Now().Before(deadline); nap *= 2 {
+	begin := time.Now()
+	for nap := time.Millisecond; !p.quiet(); nap = min(2*nap, orphanGrace/4) {
+		grace := orphanGrace
+		if anyBusy(p.group.pids()) {
+			grace = busyGrace
+		}
+		if time.Since(begin) >= grace {
+			break
+		}
 		time.Sleep(nap)
 	}
 	for _, t := range p.taps {

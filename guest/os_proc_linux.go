@@ -62,6 +62,16 @@ type procStat struct {
 
 func (s procStat) dead() bool { return s.state == 'Z' || s.state == 'X' }
 
+// anyBusy reports whether one of pids runs, or would if it got a processor.
+func anyBusy(pids []int) bool {
+	for _, pid := range pids {
+		if st, ok := readProcStat(pid); ok && (st.state == 'R' || st.state == 'D') {
+			return true
+		}
+	}
+	return false
+}
+
 // procTable reads every process's procStat.
 func procTable() map[int]procStat {
 	dir, err := os.Open("/proc")
