@@ -28,12 +28,9 @@ $(AGENT): FORCE
 demo: build ## Test two sample skills in a real VM; needs only Go, gcc and apt
 	bin/assay doctor --fix
 	bin/assay image build debian-12
-	@for skill in flawed clean; do \
-	  echo; echo "── the $$skill sample ──"; \
-	  bin/assay run scripts/skill.star --image debian-12 -p skill=scripts/samples/$$skill-skill; code=$$?; \
-	  test $$code -eq 0 || test $$skill-$$code = flawed-1 || exit $$code; \
-	done
-	@echo; bin/assay history -n 2
+	@bin/assay run scripts/skill.star --image debian-12; code=$$?; \
+	  test $$code -le 1 || exit $$code # 1: the flawed sample fell short, as it should
+	@echo; bin/assay history -n 3
 
 test: build ## Run the whole suite, real VMs included, and install what it needs
 	bin/assay doctor --fix

@@ -159,7 +159,7 @@ func clean(s string) string {
 
 // oneLine is clean for a place that has one line only, cut at n runes.
 func oneLine(s string, n int) string {
-	s = strings.Join(strings.Fields(clean(s)), " ")
+	s = strings.TrimSpace(strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(s)))
 	if r := []rune(s); len(r) > n {
 		return string(r[:n-1]) + "…"
 	}

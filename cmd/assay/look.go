@@ -253,7 +253,7 @@ func (a *app) queryCommand() *cobra.Command {
 		Use:   "query SQL",
 		Short: "Ask the results database",
 		Long: `Ask the results database, read-only, in SQL. "-" reads the question from
-standard input. docs/results.md explains the tables and views.`,
+standard input. docs/queries.md explains the tables and views.`,
 		Example: `  assay query 'SELECT name, sql FROM sqlite_schema WHERE type = "view"'
   assay query --format csv 'SELECT * FROM runs'`,
 		Args: operands(1, 1, "one SQL statement, or - for standard input"),

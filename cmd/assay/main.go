@@ -28,7 +28,7 @@ func run() int {
 	root.SetArgs(os.Args[1:])
 	err := root.ExecuteContext(ctx)
 	if errors.Is(context.Cause(ctx), engine.ErrInterrupted) {
-		err = errors.Join(engine.ErrInterrupted, err)
+		err = engine.ErrInterrupted // what came of it is no news
 	}
 	return a.finish(err)
 }

@@ -7,7 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -36,7 +39,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("NO_COLOR", "1")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "strikes": strikes},
 	})
 }
 
@@ -57,4 +60,52 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("got exit code %d, want %d", got, want)
 	}
+}
+
+// strikes sends a signal to a command as soon as it has printed a text, and
+// wants this exit code, -1 for one that the signal ends. What it printed is in
+// the file struck: strikes INT 4 TEXT assay run slow.star
+func strikes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 4 {
+		ts.Fatalf("usage: strikes SIGNAL CODE TEXT COMMAND ARGS…")
+	}
+	signal := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "KILL": os.Kill}[args[0]]
+	path, err := lookPath(ts, args[3])
+	ts.Check(err)
+	struck, err := os.Create(ts.MkAbs("struck"))
+	ts.Check(err)
+	defer struck.Close()
+	cmd := exec.Command(path, args[4:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), struck, struck
+	for _, name := range []string{"PATH", "HOME", "ASSAY_HOME", "TMPDIR"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	ts.Check(cmd.Start())
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(ts.ReadFile("struck"), args[2]); {
+		if time.Now().After(deadline) {
+			_ = cmd.Process.Kill()
+			ts.Fatalf("it never says %q: %s", args[2], ts.ReadFile("struck"))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Check(cmd.Process.Signal(signal))
+	_ = cmd.Wait() // the exit code tells
+	if got := cmd.ProcessState.ExitCode(); strconv.Itoa(got) != args[1] {
+		ts.Fatalf("got exit code %d, want %s: %s", got, args[1], ts.ReadFile("struck"))
+	}
+}
+
+// lookPath finds a command on the script's PATH.
+func lookPath(ts *testscript.TestScript, name string) (string, error) {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if path := filepath.Join(dir, name); isFile(path) {
+			return path, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+func isFile(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular()
 }

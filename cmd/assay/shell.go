@@ -28,7 +28,7 @@ func (a *app) shellCommand() *cobra.Command {
 ("assay ps" lists them). IMAGE gets a fresh machine that is gone afterwards.`,
 		Example: `  assay shell debian-12
   assay shell debian-12 -- uname -a
-  assay shell "$(assay ps --ids | head -1)"`,
+  assay shell fake-0-one-1                # a machine that "assay ps" lists`,
 		Args: operands(1, -1, "a MACHINE or an IMAGE"),
 		ValidArgsFunction: func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
