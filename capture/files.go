@@ -130,6 +130,7 @@ func (w *walk) meet(entries ...entry) {
 		}
 		switch {
 		case known:
+			w.carry(e)
 		case kind == typeFile:
 			files = append(files, e)
 		default:
@@ -141,6 +142,13 @@ func (w *walk) meet(entries ...entry) {
 	w.mu.Unlock()
 	for _, e := range others {
 		w.out.Add(w.record(e))
+	}
+}
+
+// carry hands what is remembered of a known file on, for a capture that knows less.
+func (w *walk) carry(e entry) {
+	if old, ok := w.remembered[e.path]; ok && old.stat == shape(e.stat) {
+		w.fresh[e.path] = old
 	}
 }
 
