@@ -221,6 +221,7 @@ func debootstrapWithout(ctx context.Context, k known, absent []absentPackage, wo
 		argv:   append(argv, k.Suite, "-"),
 		env:    toolEnv("TMPDIR=" + work.shared),
 		stdout: w,
+		jail:   true,
 		line: func(line string) {
 			if phase := phaseOf(line); phase != "" {
 				progress(phase)

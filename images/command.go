@@ -23,6 +23,7 @@ type command struct {
 	stdin  io.Reader
 	stdout io.Writer         // nil: discarded
 	line   func(line string) // told each line of standard error, if set
+	jail   bool              // the tool mounts: give it, if root, mounts and processes that end with it
 }
 
 // commandError is a tool that failed.
@@ -68,7 +69,7 @@ func (c command) run(ctx context.Context) error {
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout = c.env, c.dir, c.stdin, c.stdout
 	stderr := &tail{line: c.line}
 	cmd.Stderr = stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = c.attributes()
 	cmd.WaitDelay = killGrace
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -86,6 +87,19 @@ func (c command) run(ctx context.Context) error {
 		return &commandError{Argv: c.argv, Err: err, Stderr: stderr.String()}
 	}
 	return nil
+}
+
+// attributes makes a tool die with this process. A jailed one is the first
+// process of its own world: when it is killed the kernel kills the rest, and
+// with the last of them go the mounts.
+func (c command) attributes() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if c.jail && os.Geteuid() == 0 {
+		attr.Pdeathsig = syscall.SIGKILL
+		attr.Cloneflags = syscall.CLONE_NEWPID
+		attr.Unshareflags = syscall.CLONE_NEWNS
+	}
+	return attr
 }
 
 // endGroup asks a process group to stop, and kills what is left of it later.

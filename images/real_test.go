@@ -213,6 +213,7 @@ func wantNothing(t *testing.T, s *images.Store) {
 		rel, _ := filepath.Rel(s.Dir(), path)
 		if err != nil || (strings.Contains(rel, "/") && filepath.Dir(rel) != "locks") {
 			t.Errorf("left behind: %s (%v)", rel, err)
+			return fs.SkipAll
 		}
 		return nil
 	})

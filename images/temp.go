@@ -74,8 +74,10 @@ func (t *tempDir) share() error {
 // remove removes the folders, where they still are, and their locks.
 func (t *tempDir) remove() {
 	for _, f := range t.locks {
-		removeAll(strings.TrimSuffix(f.Name(), ".lock"))
-		os.Remove(f.Name())
+		path := strings.TrimSuffix(f.Name(), ".lock")
+		if removeAll(path); !exists(path) {
+			os.Remove(f.Name())
+		}
 		f.Close()
 	}
 }
@@ -108,9 +110,16 @@ func sweep(lock string) int64 {
 	}
 	path := strings.TrimSuffix(lock, ".lock")
 	freed := occupied(path)
-	removeAll(path)
+	if removeAll(path); exists(path) {
+		return 0
+	}
 	os.Remove(lock)
 	return freed
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // mine reports whether a file belongs to this user.
@@ -119,14 +128,30 @@ func mine(info fs.FileInfo) bool {
 	return ok && int(st.Uid) == os.Geteuid()
 }
 
-// removeAll removes a tree. In a tree that a rootless build made, files belong
-// to the user's subordinate ids, and only a user namespace can remove them.
+// removeAll removes a temporary tree. In one that a rootless build made, files
+// belong to the user's subordinate ids, and only a user namespace can remove
+// them. A tree with something mounted in it is left alone: its files could be
+// the host's.
 func removeAll(path string) {
-	if os.RemoveAll(path) == nil || os.Geteuid() == 0 {
+	if hasMounts(path) || os.RemoveAll(path) == nil || os.Geteuid() == 0 {
 		return
 	}
 	if inner, err := filepath.Glob(filepath.Join(path, "*", "*")); err == nil && len(inner) > 0 {
-		exec.Command("mmdebstrap", append([]string{"--unshare-helper", "rm", "-rf", "--"}, inner...)...).Run()
+		exec.Command("mmdebstrap", append([]string{"--unshare-helper", "rm", "-rf", "--one-file-system", "--"}, inner...)...).Run()
 	}
 	os.RemoveAll(path)
+}
+
+// hasMounts reports whether anything is mounted below path, or cannot be known.
+func hasMounts(path string) bool {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false // not Linux
+	}
+	return err != nil || strings.Contains(string(data), " "+escapeMount(path)+"/")
+}
+
+// escapeMount writes a path as mountinfo does.
+func escapeMount(path string) string {
+	return strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(path)
 }
