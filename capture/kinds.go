@@ -69,8 +69,9 @@ const (
 	// type, options, root.
 	Mount = "mount"
 	// Autostart is what runs by itself at boot or at login. Key: the path.
-	// Attributes: point (rc.local, init.d, xdg, ld.so.preload, pam, profile, modules-load),
-	// sha256, target, command.
+	// Attributes: point (rc.local, init.d, runlevel, inittab, ld.so.preload, pam,
+	// modules, udev, xdg, network, login, apt, initramfs, kernel; in homes xdg, user
+	// unit, ssh), user, sha256, target, command (of a desktop entry).
 	Autostart = "autostart"
 	// CA is one certificate that the system trusts. Key: "sha256 of it".
 	// Attributes: name, subject, file.
