@@ -14,6 +14,7 @@ import (
 	"assay/capture"
 	"assay/engine"
 	"assay/guest"
+	"assay/near"
 )
 
 type captureArgs struct {
@@ -57,8 +58,8 @@ func knownCollectors(only []string) error {
 		if slices.Contains(names, name) {
 			continue
 		}
-		if near := engine.Nearest(name, names); near != "" {
-			return engine.Scriptf("capture: for parameter only: %s: no such collector; did you mean %s?", name, near)
+		if word := near.Name(name, names); word != "" {
+			return engine.Scriptf("capture: for parameter only: %s: no such collector; did you mean %s?", name, word)
 		}
 		return engine.Scriptf("capture: for parameter only: %s: no such collector, want one of %q", name, names)
 	}

@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"assay/engine"
+	"assay/near"
 )
 
 type paramArgs struct {
@@ -38,8 +39,8 @@ func (a paramArgs) missing(given []string) error {
 	if a.Help != "" {
 		what = ", " + a.Help
 	}
-	if near := engine.Nearest(a.Name, given); near != "" {
-		return engine.Scriptf("param: %s: got no value but one for %s; write -p %s=VALUE%s", a.Name, near, a.Name, what)
+	if word := near.Name(a.Name, given); word != "" {
+		return engine.Scriptf("param: %s: got no value but one for %s; write -p %s=VALUE%s", a.Name, word, a.Name, what)
 	}
 	return engine.Scriptf("param: %s: got no value; write -p %s=VALUE%s", a.Name, a.Name, what)
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 	"strings"
+
+	"assay/near"
 )
 
 // Stub renders the builtins and the types of their values as a typed Python
@@ -44,8 +46,8 @@ func stubDoc(b *strings.Builder, indent, doc string, ps []Param) {
 }
 
 // Doc returns what "assay doc NAME" prints about a verb or a type. ok is false
-// if there is none of that name; then near is the most similar one, or "".
-func Doc(name string, bs []Builtin, types ...*Type) (text string, ok bool, near string) {
+// if there is none of that name; then nearest is the most similar one, or "".
+func Doc(name string, bs []Builtin, types ...*Type) (text string, ok bool, nearest string) {
 	var names []string
 	for _, b := range bs {
 		if b.Name == name {
@@ -59,7 +61,7 @@ func Doc(name string, bs []Builtin, types ...*Type) (text string, ok bool, near 
 		}
 		names = append(names, t.Name)
 	}
-	return "", false, Nearest(name, names)
+	return "", false, near.Name(name, names)
 }
 
 func (b Builtin) text() string {

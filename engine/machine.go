@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"assay"
+	"assay/near"
 	"assay/vm"
 )
 
@@ -34,8 +35,8 @@ func (e Env) driver(name string) (vm.Driver, error) {
 	if ok {
 		return d, nil
 	}
-	if near := Nearest(name, names); near != "" {
-		return nil, Scriptf("driver: %s: no such driver; did you mean %s?", name, near)
+	if word := near.Name(name, names); word != "" {
+		return nil, Scriptf("driver: %s: no such driver; did you mean %s?", name, word)
 	}
 	return nil, Scriptf("driver: %s: no such driver, want one of %s", name, strings.Join(names, ", "))
 }

@@ -11,6 +11,8 @@ import (
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"assay/near"
 )
 
 // dialect is Starlark with sets and with statements at the top level. Loops
@@ -98,8 +100,8 @@ func (p *program) suggest(err error) error {
 	known := slices.Concat(p.predeclared.Keys(), starlark.Universe.Keys())
 	list = slices.Clone(list)
 	for i, e := range list {
-		if name, ok := strings.CutPrefix(e.Msg, "undefined: "); ok && Nearest(name, known) != "" {
-			list[i].Msg += "; did you mean " + Nearest(name, known) + "?"
+		if name, ok := strings.CutPrefix(e.Msg, "undefined: "); ok && near.Name(name, known) != "" {
+			list[i].Msg += "; did you mean " + near.Name(name, known) + "?"
 		}
 	}
 	return list

@@ -32,13 +32,3 @@ func TestUnits(t *testing.T) {
 		}
 	}
 }
-
-// TestNearest proves that every word can be suggested, and that nonsense is not.
-func TestNearest(t *testing.T) {
-	known := []string{"machine", "command", "user", "timeout", "check"}
-	for got, want := range map[string]string{"chek": "check", "time_out": "timeout", "usr": "user", "xyzzy": "", "cmd": "command"} {
-		if near := Nearest(got, known); near != want && got != "cmd" {
-			t.Errorf("%s: got %q, want %q", got, near, want)
-		}
-	}
-}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"assay/near"
 )
 
 // An unpacking moves the arguments of one call into an argument struct.
@@ -78,8 +80,8 @@ func (u *unpacking) unknown(name string) error {
 	for _, p := range u.ps {
 		names = append(names, p.Name)
 	}
-	if near := Nearest(name, names); near != "" {
-		return fmt.Errorf("%s: unexpected keyword argument %s; did you mean %s?", u.verb, name, near)
+	if word := near.Name(name, names); word != "" {
+		return fmt.Errorf("%s: unexpected keyword argument %s; did you mean %s?", u.verb, name, word)
 	}
 	return fmt.Errorf("%s: unexpected keyword argument %s; want one of %s", u.verb, name, strings.Join(names, ", "))
 }
@@ -198,35 +200,4 @@ func unpackMap(v starlark.Value, dst reflect.Value, wrong error) error {
 	}
 	dst.Set(out)
 	return nil
-}
-
-// Nearest returns the word of known that got was probably meant to be, or "".
-func Nearest(got string, known []string) string {
-	best, least := "", len(got)/2+1
-	for _, w := range known {
-		if d := distance(got, w); d < least {
-			best, least = w, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		left := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := left
-			if a[i] != b[j] {
-				cost = 1 + min(left, row[j], row[j+1])
-			}
-			left, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"go.starlark.net/starlark"
+
+	"assay/near"
 )
 
 // DefaultPolicy is the module of the policy that is used when a script names none.
@@ -151,44 +153,9 @@ func (p *Policy) axisNames() []string {
 
 // unknown is the error for a rule name that the policy lacks.
 func (p *Policy) unknown(verb, name string) error {
-	near := nearest(name, p.Rules())
-	if near == "" {
+	word := near.Name(name, p.Rules())
+	if word == "" {
 		return fmt.Errorf("%s: %s: the policy %s has no such rule", verb, name, p)
 	}
-	return fmt.Errorf("%s: %s: the policy %s has no such rule; the nearest is %s", verb, name, p, near)
-}
-
-// nearest returns the name with the smallest edit distance, the first of equals.
-func nearest(name string, names []string) string {
-	best, least := "", len(name)+1<<16
-	for _, n := range names {
-		if d := distance(name, n); d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance of two short names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := min(row[j]+1, row[j+1]+1, diagonal+boolInt(a[i] != b[j]))
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return fmt.Errorf("%s: %s: the policy %s has no such rule; the nearest is %s", verb, name, p, word)
 }
