@@ -128,9 +128,14 @@ func used(dir string) bool {
 	return os.Chtimes(filepath.Join(dir, templateName), now, now) == nil
 }
 
-// make makes the template of dir, unless another process is quicker.
+// make makes the template of dir, unless another process does: then it returns
+// at once and leaves the waiting to who takes a lease. Waiting here for the
+// exclusive lock would be waiting for the quicker one's machine to end.
 func (d *driver) make(ctx context.Context, t tools, hw hardware, dir string, progress func(string)) error {
-	lock, err := lockFile(ctx, dir+lockSuffix, lockExclusive)
+	lock, err := tryLock(dir+lockSuffix, lockExclusive)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return pause(ctx, lockPause)
+	}
 	if err != nil {
 		return err
 	}

@@ -38,11 +38,19 @@ func lockFile(ctx context.Context, path string, kind int) (*os.File, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return f, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("lock: %s: %w", path, context.Cause(ctx))
-		case <-time.After(lockPause):
+		if err := pause(ctx, lockPause); err != nil {
+			return nil, fmt.Errorf("lock: %s: %w", path, err)
 		}
+	}
+}
+
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
 	}
 }
 
