@@ -1,6 +1,6 @@
 # assay. "make help" lists what can be made.
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null | sed -E 's/^([0-9a-f]{7,40})/0.1.0-\1/' | grep . || echo 0.1.0)
 LDFLAGS := -s -w -X assay.Version=$(VERSION)
 ARCH    := $(shell go env GOARCH)
 AGENT   := cmd/assay/agent/assay-agent-$(ARCH)

@@ -205,7 +205,8 @@ func TestLiveView(t *testing.T) {
 	}
 	out.Reset()
 	v.draw(start.Add(3 * time.Second))
-	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	drawn := strings.TrimPrefix(out.String(), "\x1b[2A\x1b[J")
+	lines := strings.Split(strings.TrimSuffix(drawn, "\n"), "\n")
 	if len(lines) != 2 || !strings.HasPrefix(lines[0], "one  3.0s  exec xxx") || len([]rune(lines[0])) > 39 {
 		t.Errorf("got %q, want two lines of at most 39 columns", lines)
 	}

@@ -109,6 +109,9 @@ func (v *view) event(e engine.Event) {
 	case engine.CellEnd:
 		v.cellEnd(e)
 	}
+	if v.width > 0 && v.drawn == 0 {
+		v.draw(time.Now())
+	}
 }
 
 func (v *view) cell(id string) *cellView {
