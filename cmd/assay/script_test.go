@@ -37,7 +37,17 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("SCRIPTS", samples)
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("BIN", filepath.SplitList(e.Getenv("PATH"))[0]) // where assay stands
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			switch name {
+			case "race":
+				return raceDetector, nil
+			case "root":
+				return os.Geteuid() == 0, nil
+			}
+			return false, errors.New("unknown condition")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "strikes": strikes},
 	})

@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// raceDetector is true if the test was built with -race.
+const raceDetector = false
