@@ -280,22 +280,39 @@ func (p *process) poll(ctx context.Context, query string, done func(json.RawMess
 	}
 }
 
+// renewMax is how long an agent that has greeted may take to renew its guest.
+const renewMax = 15 * time.Second
+
 // renew waits for the agent of a resumed guest and gives it the present: fresh
-// randomness and the host's clock; a new machine also gets names of its own.
+// randomness and the host's clock; a new machine also gets names of its own. An
+// agent that greets and then says nothing is dialled once more.
 func (m *machine) renew(ctx context.Context, p *process, named bool) error {
+	secret := make([]byte, 96)
+	rand.Read(secret)
+	id := guest.Identity{Entropy: secret[:80]}
+	if named {
+		id.Hostname = m.record.Name
+		id.MachineID = hex.EncodeToString(secret[80:])
+	}
+	err := m.tell(ctx, p, id)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = m.tell(ctx, p, id)
+	}
+	return err
+}
+
+// tell dials the agent and gives the guest its identity.
+func (m *machine) tell(ctx context.Context, p *process, id guest.Identity) error {
 	c, err := m.await(ctx, p, resumeMax, false)
 	if err != nil {
 		return err
 	}
 	defer m.cut()
 	defer c.Close()
-	secret := make([]byte, 96)
-	rand.Read(secret)
-	id := guest.Identity{Entropy: secret[:80], Time: time.Now()}
-	if named {
-		id.Hostname = m.record.Name
-		id.MachineID = hex.EncodeToString(secret[80:])
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, renewMax,
+		fmt.Errorf("no answer in %v: %w", renewMax, context.DeadlineExceeded))
+	defer cancel()
+	id.Time = time.Now()
 	if err := c.Renew(ctx, id); err != nil {
 		return fmt.Errorf("renew: %w", p.explain(ctx, err))
 	}

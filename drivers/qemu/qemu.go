@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"assay/guest"
 	"assay/vm"
 )
 
@@ -25,6 +26,10 @@ type Config struct {
 	TemplateLimit int64         // bytes on disk that templates may take; 0: 8 GiB
 	RunDir        string        // RunDir/OWNER/… is where Sweep looks for machines
 	BootDeadline  time.Duration // until the agent answers; 0: 1 minute with KVM, 4 without
+
+	// Warm, if set, is done once in the guest of every new template before it is
+	// saved, so that clones find their caches filled.
+	Warm func(ctx context.Context, c *guest.Client, image vm.Image) error
 }
 
 // driver is the QEMU driver.

@@ -194,11 +194,11 @@ func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (e
 	if err != nil {
 		return err
 	}
-	if err := m.settle(ctx, c); err != nil {
-		c.Close()
+	err = d.prepare(ctx, m, c)
+	c.Close()
+	if err != nil {
 		return err
 	}
-	c.Close()
 	if err := m.freezeTemplate(ctx); err != nil {
 		return err
 	}
@@ -208,9 +208,26 @@ func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (e
 	})
 }
 
+// prepare makes the guest ready to be copied: warm, then idle.
+func (d *driver) prepare(ctx context.Context, m *machine, c *guest.Client) error {
+	if d.cfg.Warm != nil {
+		if err := d.cfg.Warm(ctx, c, m.hw.Image); err != nil {
+			return fmt.Errorf("warm: %w", err)
+		}
+	}
+	return m.settle(ctx, c)
+}
+
 // settleScript waits for systemd's start-up jobs and for udev, whose workers
-// load drivers long after the agent answers. A guest without them just syncs.
-const settleScript = "systemctl is-system-running --wait; udevadm settle --timeout=60; sync"
+// load drivers long after the agent answers, and idle for seconds before they
+// end: in a clone, each would be a process that has gone. A guest without them
+// just syncs.
+const settleScript = `systemctl is-system-running --wait; udevadm settle --timeout=60
+udevd=$(systemctl show --property MainPID --value systemd-udevd) && for i in $(seq 50); do
+	[ "$udevd" -gt 0 ] && pgrep -P "$udevd" || break
+	sleep 0.2
+done
+sync`
 
 // When a guest counts as idle: quietWindows windows in a row in which QEMU used
 // at most quietCPU. An idle guest uses a hundredth to a thirtieth of a core.
