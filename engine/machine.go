@@ -68,9 +68,11 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch f
 	if err != nil {
 		return nil, spec, err
 	}
+	s.Phase("waiting for processors and memory")
 	if err := s.host.reserve(ctx, spec.CPUs, spec.Memory); err != nil {
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
+	s.Phase("starting")
 	m, err := launch(spec)
 	if err != nil {
 		s.host.release(spec.CPUs, spec.Memory)
