@@ -22,6 +22,9 @@ const (
 	bootKVM   = time.Minute
 	bootTCG   = 4 * time.Minute
 	resumeMax = time.Minute // for a guest that was running when it was saved
+
+	loadMax  = 2 * time.Minute  // for QEMU to load saved state, memory included
+	renewMax = 15 * time.Second // for an agent that has greeted to renew its guest
 )
 
 const (
@@ -224,6 +227,8 @@ func (m *machine) resume(ctx context.Context, s saved) (*process, error) {
 // load loads the state that QEMU inherited and lets the guest run. cont must
 // wait until the state is in: newer versions lose it otherwise.
 func (p *process) load(ctx context.Context, s saved) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, loadMax, fmt.Errorf("state: not loaded in %v", loadMax))
+	defer cancel()
 	if s.ignoreShared {
 		if err := p.ignoreShared(ctx, true); err != nil {
 			return err
@@ -279,9 +284,6 @@ func (p *process) poll(ctx context.Context, query string, done func(json.RawMess
 		}
 	}
 }
-
-// renewMax is how long an agent that has greeted may take to renew its guest.
-const renewMax = 15 * time.Second
 
 // renew waits for the agent of a resumed guest and gives it the present: fresh
 // randomness and the host's clock; a new machine also gets names of its own. An
