@@ -251,12 +251,19 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestCloudImageIsImported imports a disk that knows nothing of assay.
+// TestCloudImageIsImported imports disks that know nothing of assay, one for
+// each firmware.
 func TestCloudImageIsImported(t *testing.T) {
 	real(t)
+	for _, firmware := range []string{"bios", "uefi"} {
+		t.Run(firmware, func(t *testing.T) { importCloudImage(t, firmware) })
+	}
+}
+
+func importCloudImage(t *testing.T, firmware string) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "cloud.raw")
-	if err := imagetest.CloudDisk(t.Context(), disk, imagetest.Options{}); err != nil {
+	if err := imagetest.CloudDisk(t.Context(), disk, imagetest.Options{Firmware: firmware}); err != nil {
 		t.Fatal(err)
 	}
 	s := openStore(t, filepath.Join(dir, "images"))
@@ -265,13 +272,17 @@ func TestCloudImageIsImported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if img.Name != "debian-12" || img.OS != "debian" || img.Version != "12" || img.Firmware != "bios" || img.Kernel != "" || img.Manifest == "" {
+	if img.Name != "debian-12" || img.OS != "debian" || img.Version != "12" || img.Firmware != firmware || img.Kernel != "" || img.Manifest == "" {
 		t.Errorf("got %+v, want debian 12 that boots itself, named by its guest", img)
 	}
 	if _, err := s.Import(t.Context(), disk, images.ImportOptions{Name: "debian-12", Agent: opt.Agent, Driver: opt.Driver}); err == nil || !strings.Contains(err.Error(), "is taken") {
 		t.Errorf("the name again: got %v, want it refused", err)
 	}
-	inGuest(t, img, func(c *guest.Client) {
+	again, err := s.Build(t.Context(), "debian-12", images.BuildOptions{Agent: append(slices.Clone(opt.Agent), 0)})
+	if err != nil || again.Digest != img.Digest || again.Seed == "" {
+		t.Fatalf("another agent: got %+v, %v, want the same disk with a new seed", again, err)
+	}
+	inGuest(t, again, func(c *guest.Client) {
 		if got := sh(t, c, "id -un; sudo -n id -u"); got != "tester\n0" {
 			t.Errorf("test user: got %q", got)
 		}

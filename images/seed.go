@@ -23,7 +23,8 @@ type seedFile struct {
 // Equal ids are one machine to cloud-init.
 func seedContent(agent []byte, id string) []seedFile {
 	files := []seedFile{
-		{"meta-data", fmt.Appendf(nil, "instance-id: %s\nlocal-hostname: assay\n", id)},
+		// Local mode: the agent is put in before anything waits for a network.
+		{"meta-data", fmt.Appendf(nil, "instance-id: %s\nlocal-hostname: assay\ndsmode: local\n", id)},
 		{"assay-agent", agent},
 	}
 	for _, name := range []string{"user-data", "network-config", "install.sh"} {
