@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -283,9 +282,6 @@ func TestMustRun(t *testing.T) {
 		if b.verdict != want {
 			t.Errorf("ASSAY_MUST_RUN=%s: got %s, want %s", list, b.verdict, want)
 		}
-	}
-	if os.Getenv("ASSAY_MUST_RUN") == "" {
-		t.Error("the variable is not set in the test: it proves nothing")
 	}
 }
 
