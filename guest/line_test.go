@@ -269,9 +269,10 @@ func TestRestore(t *testing.T) {
 		t.Run(fmt.Sprint(leftover), func(t *testing.T) {
 			host, agent := guesttest.Pipe(t)
 			s := &splice{conn: agent.(net.Conn), next: make(chan net.Conn, 1)}
-			ended := make(chan struct{})
+			started, ended := make(chan struct{}), make(chan struct{})
 			h := handlers()
 			h["block"] = func(ctx context.Context, _ json.RawMessage, _ io.Reader, _ io.Writer) (any, error) {
+				close(started)
 				<-ctx.Done()
 				close(ended)
 				return nil, ctx.Err()
@@ -280,6 +281,7 @@ func TestRestore(t *testing.T) {
 			first := guesttest.Connect(t, host)
 			go first.Call(limit(t), "block", nil, nil, nil, nil)
 			go first.Call(limit(t), "endless", nil, nil, blocked{ended}, nil)
+			<-started
 			if err := first.Ping(limit(t)); err != nil {
 				t.Fatal(err)
 			}
