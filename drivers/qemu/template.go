@@ -67,11 +67,12 @@ func (t tools) templateKey(hw hardware) string {
 	return hex.EncodeToString(sum.Sum(nil))[:32]
 }
 
-// clone starts a machine from the image's template, made if need be. A template
-// that does not load is made again once. No machine and no error means that
+// clone starts a machine from the image's template, made if need be. A clone
+// that does not wake is tried once more, since it is rarely the template's doing;
+// then the template is made again once. No machine and no error means that
 // templates do not work here and the image should be booted.
 func (d *driver) clone(ctx context.Context, t tools, hw hardware, spec vm.Spec, progress func(string)) (*machine, error) {
-	for range 2 {
+	for try := range 3 {
 		tpl, err := d.template(ctx, t, hw, progress)
 		if err != nil {
 			if _, hopeless := errors.AsType[*vm.BootError](err); hopeless || ctx.Err() != nil {
@@ -86,7 +87,7 @@ func (d *driver) clone(ctx context.Context, t tools, hw hardware, spec vm.Spec, 
 			return m, err
 		}
 		progress("template does not load: " + err.Error())
-		if !dropTemplate(tpl.dir) {
+		if try == 1 && !dropTemplate(tpl.dir) {
 			return nil, nil
 		}
 	}
