@@ -144,7 +144,7 @@ type Exec struct {
 	Command     []string  `json:"command"`
 	User        string    `json:"user"`
 	Dir         string    `json:"dir,omitempty"`
-	Code        int       `json:"code"`             // -1 when a signal ended it
+	Code        int       `json:"code"`             // -1 when a signal ended it, or when it never ended
 	Signal      string    `json:"signal,omitempty"` // SIGKILL
 	TimedOut    bool      `json:"timed_out,omitempty"`
 	Stdout      string    `json:"stdout"`

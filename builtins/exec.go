@@ -44,6 +44,7 @@ func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout+answerTime, fmt.Errorf("no answer in %s", timeout+answerTime))
 	defer cancel()
 	out, errs := newOutput(s), newOutput(s)
+	m.ran.Store(true)
 	began := time.Now()
 	var exit guest.Exit
 	err := m.use(bounded, func(c *guest.Client) (err error) {
@@ -53,6 +54,9 @@ func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value
 	if code, ok := notStarted(err); ok {
 		_, _ = fmt.Fprintln(errs, err) // an output takes everything
 		exit, err = guest.Exit{Code: code, Duration: time.Since(began)}, nil
+	}
+	if err != nil {
+		exit = guest.Exit{Code: -1, Duration: time.Since(began)} // it never ended
 	}
 	r := newExecResult(s, a, exit, out, errs)
 	s.AddExec(r.record)

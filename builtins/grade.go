@@ -39,6 +39,9 @@ func runGrade(ctx context.Context, s *engine.Session, a gradeArgs) (starlark.Val
 	if err != nil {
 		return nil, fmt.Errorf("grade: %w", err)
 	}
+	if a.Subject == nil {
+		g.Subject = s.Test()
+	}
 	g.Diff = a.Changes.diff
 	g.ID = s.AddGrade(g)
 	s.Describe(fmt.Sprintf("%s: %s (%.0f/100)", g.Subject, g.Letter, g.Score), m.vm.ID())

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -29,6 +30,7 @@ type Machine struct {
 	name    string
 	image   vm.Image
 	info    guest.Info
+	ran     atomic.Bool // a command was run in it
 
 	mu        sync.Mutex
 	client    *guest.Client // nil: dial
@@ -167,8 +169,13 @@ func (m *Machine) fail(ctx context.Context, err error) error {
 	return m.broken(fmt.Errorf("lost the %w", err))
 }
 
-// broken is an error of the line, with the end of the console.
+// broken is an error of the line, with the end of the console. A guest that ends
+// its machine after commands ran in it was told to: that is the subject's doing,
+// and no way out of a grade.
 func (m *Machine) broken(err error) error {
+	if stopped := (*vm.StoppedError)(nil); m.ran.Load() && errors.As(err, &stopped) {
+		return &engine.SubjectError{Err: fmt.Errorf("%s: the machine is gone: %w", m.name, stopped), Detail: m.consoleTail()}
+	}
 	return &engine.InfraError{Err: fmt.Errorf("%s: agent: %w", m.name, err), Detail: m.consoleTail()}
 }
 

@@ -28,6 +28,7 @@ func ServeChild(ctx context.Context, env Env, in io.Reader, out io.Writer) error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go watchMemory(ctx, cancel)
+	confine()
 	h := &remote{pipe: p, grants: map[int]chan error{}, kept: make(chan struct{}, 1)}
 	go h.listen(cancel)
 	switch {

@@ -1,13 +1,17 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // MemoryLimit is how many bytes of objects a child may hold. A script alone
@@ -20,11 +24,48 @@ var errMemory error = &ScriptError{Err: fmt.Errorf("script used more than %d MiB
 // exitMemory is how a child exits that could not stop growing.
 const exitMemory = 86
 
+// dataLimit is how many bytes a child may take while its script computes. A
+// single operation of Starlark can allocate gigabytes and cannot be cut short:
+// beyond this the kernel refuses, and the child ends.
+const dataLimit = 2 << 30
+
+var (
+	confined atomic.Bool // this process is a child
+	wasLimit unix.Rlimit // before
+)
+
+// confine puts this process under dataLimit.
+func confine() {
+	if unix.Getrlimit(unix.RLIMIT_DATA, &wasLimit) == nil {
+		confined.Store(true)
+		limitData(dataLimit)
+	}
+}
+
+// roomy lifts the limit while a verb works, since the hypervisor's process would
+// inherit it, and returns what puts it back.
+func roomy() func() {
+	if !confined.Load() {
+		return func() {}
+	}
+	limitData(wasLimit.Cur)
+	return func() { limitData(dataLimit) }
+}
+
+// limitData sets the soft limit; the hard one stays.
+func limitData(soft uint64) {
+	_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: min(soft, wasLimit.Max), Max: wasLimit.Max})
+}
+
+// ranOut reports whether words hold what Go says when the kernel gives no more
+// memory.
+func ranOut(words []byte) bool {
+	return bytes.Contains(words, []byte("fatal error: ")) &&
+		(bytes.Contains(words, []byte("out of memory")) || bytes.Contains(words, []byte("cannot allocate memory")))
+}
+
 // watchMemory calls trip once if this process holds more than MemoryLimit, and
-// ends the process if it then grows on to four times as much. A single
-// operation of Starlark can allocate gigabytes and cannot be cut short;
-// resource limits of the kernel are no way out, for the hypervisor's process
-// inherits them.
+// ends the process if it then grows on to four times as much.
 func watchMemory(ctx context.Context, trip func(error)) {
 	debug.SetMemoryLimit(MemoryLimit / 8 * 7) // collect harder before the limit is reached
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}

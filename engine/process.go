@@ -76,6 +76,9 @@ func (p *process) crash(err error) error {
 	if e := (*exec.ExitError)(nil); errors.As(err, &e) && e.ExitCode() == exitMemory {
 		return errMemory
 	}
+	if p.stderr.sawMemory() {
+		return errMemory
+	}
 	if err == nil {
 		err = errors.New("exit status 0")
 	}
@@ -233,10 +236,12 @@ func (w *watch) note(e Event) {
 	}
 }
 
-// A tail keeps the last bytes that were written to it.
+// A tail keeps the last bytes that were written to it, and whether a report of
+// Go's that memory ran out has passed: stacks follow it.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	mu     sync.Mutex
+	buf    []byte
+	ranOut bool
 }
 
 const tailSize = 16 << 10
@@ -245,10 +250,18 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, b...)
+	t.ranOut = t.ranOut || ranOut(t.buf)
 	if extra := len(t.buf) - tailSize; extra > 0 {
 		t.buf = append(t.buf[:0], t.buf[extra:]...)
 	}
 	return len(b), nil
+}
+
+// sawMemory reports whether a report that memory ran out was among the writes.
+func (t *tail) sawMemory() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ranOut
 }
 
 func (t *tail) String() string {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -64,6 +65,10 @@ func (j job) owner() string { return fmt.Sprintf("%s.%d", j.RunID, j.Index) }
 
 // Image returns the name of the cell's image.
 func (s *Session) Image() string { return s.job.Cell.Image }
+
+// Test returns the name of the cell's test, or its script's if that is itself
+// the test.
+func (s *Session) Test() string { return cmp.Or(s.job.Cell.Test, s.job.Cell.Script) }
 
 // Driver returns the name of the cell's driver.
 func (s *Session) Driver() string { return s.job.Cell.Driver }

@@ -46,7 +46,9 @@ func (b Builtin) run(s *Session, args starlark.Tuple, kwargs []starlark.Tuple) (
 			err = &InfraError{Err: fmt.Errorf("%s: panic: %v", b.Name, r), Detail: string(debug.Stack())}
 		}
 	}()
+	again := roomy()
 	v, err = b.call(s.ctx, s, args, kwargs)
+	again()
 	if err != nil {
 		return nil, typed(err)
 	}

@@ -156,6 +156,9 @@ func decisive(list []*assay.Exec) *assay.Exec {
 
 // exitCode says how a command ended.
 func exitCode(e *assay.Exec) string {
+	if e.Code < 0 && e.Signal == "" && !e.TimedOut {
+		return "none, it did not end"
+	}
 	text := fmt.Sprint(e.Code)
 	if e.Signal != "" {
 		text += " (" + prose(e.Signal) + ")"

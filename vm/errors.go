@@ -32,6 +32,15 @@ type BootError struct {
 func (e *BootError) Error() string { return "boot: " + e.Err.Error() }
 func (e *BootError) Unwrap() error { return e.Err }
 
+// StoppedError is what the line and the operations of a machine say when the
+// guest itself ended the machine: it powered off, restarted or panicked. Whether
+// that is the subject's doing, its caller knows.
+type StoppedError struct {
+	How string // "the guest shut itself down (guest-shutdown)"
+}
+
+func (e *StoppedError) Error() string { return e.How }
+
 // ResourceError is returned by Launch, before anything starts, when the host
 // cannot give what was asked for.
 type ResourceError struct {

@@ -40,8 +40,9 @@ func (e guestError) Error() string { return string(e) }
 
 // guestsDoing reports whether err is the guest's doing.
 func guestsDoing(err error) bool {
+	_, ended := errors.AsType[*vm.StoppedError](err)
 	_, ok := errors.AsType[guestError](err)
-	return ok
+	return ok || ended
 }
 
 // firstLayer makes the machine's first layer over the image, and UEFI variables

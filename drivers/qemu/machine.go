@@ -162,13 +162,25 @@ func (m *machine) hear(p *process, e event) {
 	}
 	switch {
 	case e.name == "SHUTDOWN" && about.Guest:
-		p.blame(guestError(fmt.Sprintf("the guest shut itself down (%s)", about.Reason)))
+		p.blame(&vm.StoppedError{How: m.ending(about.Reason)})
 	case e.name == "GUEST_PANICKED":
-		go p.kill(guestError("the guest's kernel panicked"))
+		go p.kill(&vm.StoppedError{How: "the guest's kernel panicked"})
 	case e.name == "BLOCK_IO_ERROR" && about.NoSpace:
 		// QEMU has stopped the guest; its file system would hang for ever.
 		go p.kill(fmt.Errorf("the host's disk is full: %s: no space left on device", m.path(layerName(m.top))))
 	}
+}
+
+// ending says how the guest ended the machine. A panic shows as a restart: the
+// console knows better.
+func (m *machine) ending(reason string) string {
+	if line := m.hopeless(); line != "" {
+		return "the guest's kernel panicked: " + line
+	}
+	if reason == "guest-reset" {
+		return "the guest restarted itself (guest-reset)"
+	}
+	return fmt.Sprintf("the guest shut itself down (%s)", reason)
 }
 
 // process returns the running process, or why there is none.
