@@ -188,17 +188,20 @@ disk, is booted once, and is named after what it says it is.`,
   assay image import disk.qcow2 --firmware uefi`,
 		Args: operands(1, 1, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := oneOf("image import", "firmware", opt.Firmware, "bios", "uefi"); err != nil {
+			if err := oneOf("image import", "firmware", opt.Firmware, "auto", "bios", "uefi"); err != nil {
 				return err
+			}
+			if opt.Firmware == "auto" {
+				opt.Firmware = ""
 			}
 			return a.importImage(c.Context(), args[0], driver, opt)
 		},
 	}
 	c.Flags().StringVar(&opt.Name, "name", "", "what to call it (default: OS-VERSION, as the guest says)")
-	c.Flags().StringVar(&opt.Firmware, "firmware", "bios", "bios or uefi")
+	c.Flags().StringVar(&opt.Firmware, "firmware", "auto", "bios or uefi; auto reads it from the disk's partitions")
 	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` that boots it once")
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
-	must(c.RegisterFlagCompletionFunc("firmware", words("bios", "uefi")))
+	must(c.RegisterFlagCompletionFunc("firmware", words("auto", "bios", "uefi")))
 	return c
 }
 
