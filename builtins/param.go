@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -26,6 +27,9 @@ var param = engine.Func("param", "str",
 			return starlark.String(v), nil
 		}
 		if a.Default != nil {
+			if word := near.Name(a.Name, slices.Sorted(maps.Keys(s.Params()))); word != "" {
+				s.Log(fmt.Sprintf("param: %s: got no value, but %s has one; was %s meant?", a.Name, word, a.Name))
+			}
 			return a.Default, nil
 		}
 		if s.Planning() {
