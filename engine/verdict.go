@@ -73,6 +73,9 @@ func judge(ctx context.Context, c *assay.Cell, err error) (assay.Verdict, *assay
 // judgeGrades is the verdict of a cell whose script ran to its end.
 func judgeGrades(c *assay.Cell) (assay.Verdict, *assay.Failure) {
 	verdict := assay.Pass
+	if len(c.Steps) == 0 {
+		verdict = assay.Skip // a script that does nothing has shown nothing
+	}
 	var failure *assay.Failure
 	for _, g := range c.Grades {
 		if assay.Worst(verdict, g.Verdict) == verdict {
