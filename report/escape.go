@@ -49,7 +49,7 @@ func visible(r rune, raw string) string {
 
 // code returns text as a Markdown code span that nothing in it can end.
 func code(text string) string {
-	text = strings.ReplaceAll(clean(text, codeLimit), "|", `\x7c`) // a table would be cut there
+	text = clean(text, codeLimit)
 	if text == "" {
 		return "(none)"
 	}
@@ -59,6 +59,10 @@ func code(text string) string {
 	}
 	return mark + text + mark
 }
+
+// tableCode is code for a table, whose cells end at a bar even inside of code,
+// unless a backslash stands before it.
+func tableCode(text string) string { return strings.ReplaceAll(code(text), "|", `\|`) }
 
 // longestRun returns the length of the longest run of c in text.
 func longestRun(text string, c rune) int {

@@ -58,7 +58,7 @@ func check(t interface{ Errorf(string, ...any) }, hostile string) {
 	for name, c := range map[string]struct{ markdown, want string }{
 		"span":       {"- " + code(hostile) + " end", "List ListItem TextBlock CodeSpan"},
 		"prose":      {"- x " + prose(hostile) + " end", "List ListItem TextBlock"},
-		"cell":       {"| a | b |\n| - | - |\n| " + code(hostile) + " | x |", "Table TableHeader TableCell TableCell TableRow TableCell CodeSpan TableCell"},
+		"cell":       {"| a | b |\n| - | - |\n| " + tableCode(hostile) + " | x |", "Table TableHeader TableCell TableCell TableRow TableCell CodeSpan TableCell"},
 		"prose cell": {"| a | b |\n| - | - |\n| x" + prose(hostile) + " | x |", "Table TableHeader TableCell TableCell TableRow TableCell TableCell"},
 		"block":      {"a\n\n" + block(hostile) + "\nb", "Paragraph FencedCodeBlock Paragraph"},
 		"heading":    {"# x " + prose(hostile), "Heading"},

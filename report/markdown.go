@@ -119,12 +119,12 @@ func (d *document) overview(run assay.Run) {
 func (d *document) matrix(m matrix) {
 	head, rule := []string{"Test"}, []string{"---"}
 	for _, image := range m.images {
-		head, rule = append(head, code(image)), append(rule, "---")
+		head, rule = append(head, tableCode(image)), append(rule, "---")
 	}
 	d.line("| %s |", strings.Join(head, " | "))
 	d.line("| %s |", strings.Join(rule, " | "))
 	for _, row := range m.rows {
-		line := []string{code(row.name)}
+		line := []string{tableCode(row.name)}
 		for _, image := range m.images {
 			line = append(line, cmp.Or(strings.Join(row.cells[image], ", "), "–"))
 		}
