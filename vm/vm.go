@@ -165,10 +165,10 @@ type Usager interface {
 
 // Usage is what a machine costs the host right now.
 type Usage struct {
-	CPU    time.Duration // since its start
-	Memory int64         // proportional set size, bytes
-	Disk   int64         // bytes that its own layers occupy
-	PID    int           // of the hypervisor's process; 0 if there is none
+	CPU    time.Duration `json:"cpu_ns"` // since its start
+	Memory int64         `json:"memory"` // proportional set size, bytes
+	Disk   int64         `json:"disk"`   // bytes that its own layers occupy
+	PID    int           `json:"pid"`    // of the hypervisor's process; 0 if there is none
 }
 
 var _ io.Closer = Machine(nil)
