@@ -10,8 +10,13 @@ IMAGES    := debian-11 debian-12 debian-13
 MUST_RUN  ?= qemu,agent
 TESTFLAGS ?=
 
+# What tests use beyond what assay needs: firmware for UEFI guests, partitions and
+# file systems for the stand-in of a cloud image, and oracles.
+TEST_PACKAGES := ovmf cpio sqlite3 fdisk dosfstools mtools
+AS_ROOT       := $(shell test "$$(id -u)" = 0 || echo sudo)
+
 .DEFAULT_GOAL := build
-.PHONY: build agent demo test test-fast generate check clean help FORCE
+.PHONY: build agent demo test test-tools test-fast generate check clean help FORCE
 
 build: agent ## Build bin/assay, with the agent inside
 	@mkdir -p bin
@@ -31,10 +36,15 @@ demo: build ## Test two sample skills in a real VM; needs only Go, gcc and apt
 	  test $$code -le 1 || exit $$code # 1: the flawed sample fell short, as it should
 	@echo; bin/assay history -n 3
 
-test: build ## Run the whole suite, real VMs included, and install what it needs
+test: build test-tools ## Run the whole suite, real VMs included, and install what it needs
 	bin/assay doctor --fix
 	bin/assay image build $(IMAGES)
 	ASSAY_MUST_RUN='$(MUST_RUN)' go test -p 1 -timeout 45m $(TESTFLAGS) ./...
+
+test-tools:
+	@missing=; for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	test -z "$$missing" || { echo "the tests need$$missing; installing"; \
+	  $(AS_ROOT) apt-get update -q && $(AS_ROOT) apt-get install -y -q --no-install-recommends $$missing; }
 
 test-fast: build ## Run the tests that need no VM, in seconds
 	ASSAY_HOME='$(CURDIR)/out/none' go test -short -timeout 10m $(TESTFLAGS) ./...
