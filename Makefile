@@ -7,7 +7,7 @@ AGENT   := cmd/assay/agent/assay-agent-$(ARCH)
 
 # What the tests with real guests need, and which skips are failures.
 IMAGES    := debian-11 debian-12 debian-13
-MUST_RUN  ?= qemu,agent
+MUST_RUN  ?= qemu,agent,tools,sqlite3,processes,xattrs
 TESTFLAGS ?=
 
 # What tests use beyond what assay needs: firmware for UEFI guests, partitions and

@@ -103,12 +103,21 @@ func TestLocalRun(t *testing.T) {
 	}
 }
 
+// skip skips, or fails if ASSAY_MUST_RUN names what.
+func skip(t *testing.T, what, why string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("ASSAY_MUST_RUN"), ","), what) {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
 // The agent and the programs of its collectors are no part of what is observed.
 func TestLocalLeavesItselfOut(t *testing.T) {
 	c, err := Collect(t.Context(), Local(), Options{Only: []string{"processes"}})
 	check(t, err)
 	if len(c.Records) == 0 {
-		t.Skip("no process can be seen here")
+		skip(t, "processes", "no process can be seen here")
 	}
 	if slices.ContainsFunc(c.Records, func(r Record) bool { return r.Attrs["pid"] == decimal(os.Getpid()) }) {
 		t.Error("the capture holds its own process")
@@ -121,7 +130,7 @@ func TestLocalXattrs(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "f")
 	check(t, os.WriteFile(p, nil, 0o644))
 	if err := unix.Setxattr(p, "user.note", []byte("hello"), 0); err != nil {
-		t.Skipf("no extended attributes here: %v", err)
+		skip(t, "xattrs", "no extended attributes here: "+err.Error())
 	}
 	c, err := Collect(t.Context(), Local(), Options{Only: []string{"files"}, Roots: []string{p}})
 	check(t, err)
