@@ -65,6 +65,7 @@ type Cell struct {
 	Metrics  []Metric   `json:"metrics,omitempty"`
 	Files    []Artifact `json:"artifacts,omitempty"`
 	Checks   []Check    `json:"checks,omitempty"`
+	Placebos []Placebo  `json:"placebos,omitempty"`
 }
 
 // A Verdict is how a run, cell or grade ended.
@@ -185,7 +186,23 @@ type Diff struct {
 	Before  int      `json:"before"` // capture ids
 	After   int      `json:"after"`
 	Changes []Change `json:"changes"`
-	Ignored int      `json:"ignored"` // changes that the script's globs left out
+	Ignored int      `json:"ignored"`         // changes that the script's globs left out
+	Noise   []Noise  `json:"noise,omitempty"` // changes that idle twins make too: left out of Changes
+}
+
+// A Noise is a change that was left out of a diff because twins that did nothing
+// made it as well.
+type Noise struct {
+	Change
+	Seen int `json:"seen"` // in so many placebos …
+	Of   int `json:"of"`   // … of so many that lasted as long
+}
+
+// A Placebo is what changed in a machine's twin that did nothing for as long.
+type Placebo struct {
+	Image   string   `json:"image"` // digest
+	Seconds float64  `json:"seconds"`
+	Changes []Change `json:"changes"`
 }
 
 // An Op is how a record changed.

@@ -17,12 +17,12 @@ import (
 // any lower floor; two rooms on one floor do not know each other.
 var floors = [][]string{
 	{".", "near", "stdlib", "scripts"},
-	{"vm", "guest"},
+	{"vm", "guest", "disk"},
 	{"capture", "drivers/internal"},
 	{"images", "engine", "grade", "drivers/*"},
 	{"builtins", "results", "report"},
 	{"drivers/all"},
-	{"cmd"},
+	{"cmd", "bench"},
 }
 
 // only names the rooms that may import a package, or anything below it.

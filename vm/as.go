@@ -17,6 +17,7 @@ var abilities = []struct {
 	{CapNetwork, has[Networker]},
 	{CapSuspend, has[Suspender]},
 	{CapUsage, has[Usager]},
+	{CapDisk, has[Disker]},
 }
 
 // Of lists the capabilities that m really has, in a fixed order.

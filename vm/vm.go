@@ -115,6 +115,7 @@ const (
 	CapNetwork    Capability = "network"
 	CapSuspend    Capability = "suspend"
 	CapUsage      Capability = "usage"
+	CapDisk       Capability = "disk"
 )
 
 // Snapshotter is a machine that can save its whole state, memory and disk,
@@ -161,6 +162,23 @@ type Suspender interface {
 // Usager is a machine whose use of the host is known.
 type Usager interface {
 	Usage(ctx context.Context) (Usage, error)
+}
+
+// Disker is a machine whose disk the host can read while the guest runs on.
+type Disker interface {
+	// Mark freezes the disk as it is now and returns it: what the guest writes
+	// from now on goes into a layer above those that are returned. The line stays.
+	// What the guest has not written to its disk yet is not there; ask its agent
+	// to flush first. The layers' files live until the machine is closed.
+	Mark(ctx context.Context) ([]Layer, error)
+}
+
+// A Layer is one file of a disk's chain. A chain is listed oldest first; each
+// layer holds what was written since the one before it.
+type Layer struct {
+	ID     string // names the content for ever: layers with one ID hold the same, whichever machine they are in
+	Path   string // absolute
+	Format string // qcow2 or raw, never guessed
 }
 
 // Usage is what a machine costs the host right now.
