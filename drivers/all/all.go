@@ -48,6 +48,14 @@ func Trim(home string) (int64, error) {
 	return qemu.Trim(templates(home), templateLimit)
 }
 
+// A Template is a saved guest from which launches clone machines.
+type Template = qemu.Template
+
+// Templates lists the saved guests of the drivers, most recently used first.
+func Templates(home string) ([]Template, error) {
+	return qemu.Templates(templates(home))
+}
+
 // templateLimit is how many bytes on disk saved guests may take.
 const templateLimit = 8 << 30
 

@@ -87,6 +87,9 @@ func (d *driver) clone(ctx context.Context, t tools, hw hardware, spec vm.Spec, 
 			return m, err
 		}
 		progress("template does not load: " + err.Error())
+		if err := (trouble{Time: time.Now().UTC(), Why: err.Error()}).note(tpl.dir); err != nil {
+			return nil, err
+		}
 		if try == 1 && !dropTemplate(tpl.dir) {
 			return nil, nil
 		}
@@ -375,7 +378,10 @@ func dropTemplate(dir string) bool {
 		return false
 	}
 	defer lock.Close()
-	return os.RemoveAll(dir) == nil
+	if err := os.RemoveAll(dir); err != nil {
+		return false
+	}
+	return trouble{Time: time.Now().UTC(), Rebuilt: true}.note(dir) == nil
 }
 
 // readFacts reads what a template was made from.

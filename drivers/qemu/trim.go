@@ -169,7 +169,8 @@ func readEntry(dir string) (entry, error) {
 
 // remove deletes a template and its lock, unless somebody holds it.
 func (e entry) remove() (bool, error) {
-	path := strings.TrimSuffix(e.dir, draftSuffix) + lockSuffix
+	dir := strings.TrimSuffix(e.dir, draftSuffix)
+	path := dir + lockSuffix
 	lock, err := tryLock(path, lockExclusive)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
@@ -178,5 +179,5 @@ func (e entry) remove() (bool, error) {
 		return false, err
 	}
 	defer lock.Close()
-	return true, errors.Join(os.RemoveAll(e.dir), os.Remove(path))
+	return true, errors.Join(os.RemoveAll(e.dir), os.RemoveAll(dir+troublesSuffix), os.Remove(path))
 }
