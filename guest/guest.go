@@ -54,14 +54,32 @@ type Info struct {
 	Uptime   float64  `json:"uptime"`  // seconds
 	Agent    string   `json:"agent"`   // version of the agent
 	Cgroups  bool     `json:"cgroups"` // each exec has a cgroup of its own
+
+	// HostKeys are the types of the ssh server's keys: rsa, ecdsa, ed25519. A clone
+	// needs new ones of each: see NewIdentity.
+	HostKeys []string `json:"host_keys,omitempty"`
 }
 
-// Identity is what makes a fork differ from its twin. See Client.Renew.
+// Identity is what makes a fork differ from its twin. See Client.Renew, and
+// NewIdentity, which makes one. What is empty stays as it is, except that a
+// MachineID means a new machine: then the host keys of a guest that has an ssh
+// server are replaced too.
 type Identity struct {
 	Entropy   []byte    `json:"entropy"` // at least 64 bytes of the host's randomness
 	Time      time.Time `json:"time"`    // the host's clock
 	Hostname  string    `json:"hostname,omitempty"`
 	MachineID string    `json:"machine_id,omitempty"` // 32 hex digits
+	MAC       string    `json:"mac,omitempty"`        // of the first network card: 52:54:00:12:34:56
+	Address   string    `json:"address,omitempty"`    // takes the place of that card's IPv4 address, if it has one: 10.0.2.77
+	HostKeys  []HostKey `json:"host_keys,omitempty"`
+}
+
+// A HostKey is an ssh server's key. It replaces the guest's key of its type, if
+// there is one.
+type HostKey struct {
+	Type    string `json:"type"`    // rsa, ecdsa or ed25519: the word in /etc/ssh/ssh_host_TYPE_key
+	Private []byte `json:"private"` // PEM, in OpenSSH's own form
+	Public  []byte `json:"public"`  // the line of the .pub file
 }
 
 // TransferStats is what a Push or Pull moved.
