@@ -49,6 +49,8 @@ var rows = []row{
 	{"LinkGoesDownAndUp", vm.CapNetwork, link},
 	{"SuspendResume", vm.CapSuspend, suspend},
 	{"UsageTells", vm.CapUsage, usage},
+	{"MarkFreezes", vm.CapDisk, mark},
+	{"MarkAfterForkAndRestore", vm.CapDisk, markOfFork},
 }
 
 func honest(e *env) {

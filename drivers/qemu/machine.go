@@ -55,6 +55,7 @@ type machine struct {
 	layers    int   // how many layers were made
 	chain     []int // the writable layer and those below it, oldest first
 	snapshots map[string]snapshot
+	ids       map[int]string // of frozen layers, by number: see Mark
 }
 
 // newMachine takes the folder of spec and records there what is about to run.
@@ -66,7 +67,7 @@ func (d *driver) newMachine(t tools, hw hardware, spec vm.Spec) (*machine, error
 	if err := os.MkdirAll(dir, 0o700); err != nil { // a failed clone took it along
 		return nil, err
 	}
-	m := &machine{d: d, tools: t, hw: hw, dir: dir, sockets: dir, busy: make(chan struct{}, 1), snapshots: map[string]snapshot{}}
+	m := &machine{d: d, tools: t, hw: hw, dir: dir, sockets: dir, busy: make(chan struct{}, 1), snapshots: map[string]snapshot{}, ids: map[int]string{}}
 	m.record = record{ID: hw.ID, Owner: spec.Owner, Name: spec.Name}
 	if len(filepath.Join(dir, agentName)) > maxSocketPath {
 		if m.sockets, err = os.MkdirTemp("", socketPrefix); err != nil {

@@ -222,7 +222,7 @@ func (m *machine) child(s snapshot, spec vm.Spec) (*machine, snapshot, error) {
 	if err != nil {
 		return nil, s, err
 	}
-	f.layers = m.layers
+	f.layers, f.ids = m.layers, m.sharedIDs(s)
 	if f.lease, err = m.shareLease(); err != nil {
 		return f, s, err
 	}
