@@ -40,7 +40,7 @@ func (k known) baseDigest() string {
 
 // include returns the packages that mmdebstrap is asked for.
 func (k known) include() []string {
-	return append(append([]string{}, theCatalog.Packages...), k.Kernel)
+	return append(slices.Concat(theCatalog.Packages, k.extra.Packages), k.Kernel)
 }
 
 // packageOptions keep translations and manuals out: they are many files that no

@@ -16,6 +16,7 @@ type BuildOptions struct {
 	Driver   vm.Driver          // boots the image once to prove it; nil: the image is not proved, and has no manifest
 	Scratch  string             // folder for the proving machine; default: the system's temporary folder
 	Fresh    bool               // take today's packages, even if an image is there
+	Extra    *Extra             // the name is not the catalog's, but of an image like one of it; nil: the catalog's
 	Progress func(phase string) // told what the build is doing, if set
 }
 
@@ -26,7 +27,7 @@ type BuildOptions struct {
 // meant before keeps working until the new image is whole. Two builders do not
 // build twice: the second waits for the first.
 func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Image, error) {
-	if err := s.canBuild(name); err != nil {
+	if err := s.canBuild(name, opt); err != nil {
 		return vm.Image{}, err
 	}
 	if len(opt.Agent) == 0 {
@@ -48,7 +49,10 @@ func (s *Store) Build(ctx context.Context, name string, opt BuildOptions) (vm.Im
 }
 
 // canBuild returns an error that says why an image cannot be made by name.
-func (s *Store) canBuild(name string) error {
+func (s *Store) canBuild(name string, opt BuildOptions) error {
+	if opt.Extra != nil {
+		return opt.Extra.check(name)
+	}
 	if _, err := s.Record(name); err == nil {
 		return nil
 	}
@@ -68,7 +72,7 @@ func (s *Store) refresh(ctx context.Context, name string, opt BuildOptions) (Rec
 	if err == nil && rec.How == "import" {
 		return s.reseed(ctx, rec, opt)
 	}
-	k, ok := theCatalog.find(name)
+	k, ok := opt.known(name)
 	if !ok {
 		return rec, err
 	}

@@ -31,6 +31,8 @@ type known struct {
 	Kernel  string `json:"kernel"` // its kernel package
 	File    string `json:"file"`   // what the vendor calls the cloud image
 	From    string `json:"from"`   // where to get it, in words
+
+	extra Extra // of an image that is not in the catalog
 }
 
 // theCatalog is parsed once; a catalog that does not parse cannot be shipped,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -65,13 +66,13 @@ func overlay(k known, agent []byte) []overlayFile {
 		{name: "etc/machine-id", mode: 0o444, data: fmt.Appendf(nil, "%s\n", hex.EncodeToString(id[:16]))},
 		{name: "etc/sudoers.d/tester", mode: 0o440, data: []byte("tester ALL=(ALL) NOPASSWD: ALL\n")},
 	}
-	for _, unit := range masked {
+	for _, unit := range slices.DeleteFunc(slices.Clone(masked), k.extra.unmasks) {
 		files = append(files, overlayFile{name: "etc/systemd/system/" + unit, link: "/dev/null"})
 	}
 	for _, w := range wanted {
 		files = append(files, overlayFile{name: "etc/systemd/system/" + w.target + ".wants/" + path.Base(w.unit), link: w.unit})
 	}
-	return append(files, recipeTree()...)
+	return slices.Concat(files, recipeTree(), k.extra.overlay())
 }
 
 // recipeTree returns the files of recipe/files at their places.

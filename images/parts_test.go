@@ -447,3 +447,40 @@ func TestMissingToolsAreNamedAtOnce(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestExtraChangesWhatIsBuilt proves that extras are part of what an image is
+// known by, so that another extra is another image.
+func TestExtraChangesWhatIsBuilt(t *testing.T) {
+	plain, _ := theCatalog.find("debian-12")
+	seen := map[string]string{plain.diskDigest(): "none"}
+	for name, extra := range map[string]Extra{
+		"name":     {},
+		"packages": {Packages: []string{"aide"}},
+		"kernel":   {Kernel: "linux-image-amd64"},
+		"file":     {Files: []ExtraFile{{Name: "etc/x", Mode: 0o644, Text: "x"}}},
+		"unit":     {Unmask: []string{"serial-getty@ttyS0.service"}},
+	} {
+		extra.Like = "debian-12"
+		k, ok := BuildOptions{Extra: &extra}.known("mine")
+		if !ok {
+			t.Fatalf("%s: debian-12 cannot be built", name)
+		}
+		if same := seen[k.diskDigest()]; same != "" {
+			t.Errorf("%s: got the same digest as %s", name, same)
+		}
+		seen[k.diskDigest()] = name
+	}
+}
+
+func TestExtraNeedsANameOfItsOwn(t *testing.T) {
+	for name, extra := range map[string]Extra{
+		"debian-12": {Like: "debian-12"},    // the catalog's
+		"mine":      {Like: "ubuntu-22.04"}, // not built
+		"other":     {Like: "debian-99"},
+		"../up":     {Like: "debian-12"},
+	} {
+		if err := extra.check(name); err == nil {
+			t.Errorf("%s like %s: got no error, want one", name, extra.Like)
+		}
+	}
+}
