@@ -19,9 +19,11 @@ func collectors(s scan) []Collector {
 		files{s},
 		processes{},
 		packages{},
+		rpm{},
 		accounts{},
 		access{},
 		units{},
+		activity{},
 		cron{},
 		environment{},
 		network{},
@@ -31,6 +33,35 @@ func collectors(s scan) []Collector {
 		authorities{},
 		journal{},
 	}
+}
+
+// lively is a Collector that may need the running guest: its memory, its /proc,
+// its /run, its programs. A collector that does not say so reads nothing but
+// files that lie on the guest's disk, and may as well run on a disk's Source.
+type lively interface {
+	// Live reports whether the collector needs the running guest.
+	Live() bool
+}
+
+// live reports whether a collector needs the running guest.
+func live(c Collector) bool {
+	l, ok := c.(lively)
+	return ok && l.Live()
+}
+
+// partial is a Collector that makes up another one's records together with it:
+// the one reads the disk and the other asks the running guest. Whoever chooses
+// the whole by its name has the part too.
+type partial interface {
+	// PartOf returns the name of the whole.
+	PartOf() string
+}
+
+// answersTo reports whether a collector is chosen by a name: its own, or that of
+// the collector that it is a part of.
+func answersTo(c Collector, name string) bool {
+	p, ok := c.(partial)
+	return c.Name() == name || ok && p.PartOf() == name
 }
 
 // Options says what to capture.
@@ -90,15 +121,14 @@ func choose(all []Collector, only []string) ([]Collector, error) {
 	if len(only) == 0 {
 		return all, nil
 	}
-	var chosen []Collector
 	for _, name := range only {
-		i := slices.IndexFunc(all, func(c Collector) bool { return c.Name() == name })
-		if i < 0 {
+		if !slices.Contains(names(all), name) {
 			return nil, fmt.Errorf("capture: unknown collector %q, want one of %s", name, strings.Join(names(all), ", "))
 		}
-		chosen = append(chosen, all[i])
 	}
-	return chosen, nil
+	return slices.DeleteFunc(slices.Clone(all), func(c Collector) bool {
+		return !slices.ContainsFunc(only, func(name string) bool { return answersTo(c, name) })
+	}), nil
 }
 
 func names(cs []Collector) []string {
@@ -112,6 +142,7 @@ func names(cs []Collector) []string {
 // finish puts records into their order and makes their keys unique.
 func finish(image string, records []Record, problems []string) Capture {
 	slices.SortFunc(records, compareRecords)
+	records = joinUnits(records)
 	for twins(records) {
 		unique(records)
 	}

@@ -12,6 +12,7 @@ type journal struct{}
 
 func (journal) Name() string    { return "journal" }
 func (journal) Kinds() []string { return []string{Journal} }
+func (journal) Live() bool      { return true }
 
 // maxMessages bounds how many errors are told apart.
 const maxMessages = 2000

@@ -15,6 +15,7 @@ type kernel struct{}
 
 func (kernel) Name() string    { return "kernel" }
 func (kernel) Kinds() []string { return []string{Module, Sysctl} }
+func (kernel) Live() bool      { return true }
 
 func (kernel) Collect(ctx context.Context, src Source, out *Sink) error {
 	for l := range strings.Lines(text(src, out, "kernel", "/proc/modules")) {

@@ -29,8 +29,9 @@ const (
 	// deleted ("yes" when the program's file is gone).
 	Process = "process"
 	// Unit is a systemd service, timer, socket or path unit. Key: its name.
-	// Attributes: type, enabled (enabled, disabled, static, masked, …), active
-	// (active, inactive, failed, …), sub (running, exited, waiting, …), path.
+	// Attributes: type, enabled (enabled, disabled, static, masked, generated,
+	// transient, …), active (active, inactive, failed, …), sub (running, exited,
+	// waiting, …), path. What the disk and systemd say of a unit is joined.
 	Unit = "unit"
 	// Cron is one scheduled command. Key: "file: line" for a line of a table, the
 	// path for a script in cron.daily and its like. Attributes: file, schedule,

@@ -10,6 +10,7 @@ type mounts struct{}
 
 func (mounts) Name() string    { return "mounts" }
 func (mounts) Kinds() []string { return []string{Mount} }
+func (mounts) Live() bool      { return true }
 
 func (mounts) Collect(ctx context.Context, src Source, out *Sink) error {
 	for _, m := range readMounts(src, out) {

@@ -16,6 +16,7 @@ type network struct{}
 
 func (network) Name() string    { return "network" }
 func (network) Kinds() []string { return []string{Listener, Route} }
+func (network) Live() bool      { return true }
 
 func (network) Collect(ctx context.Context, src Source, out *Sink) error {
 	var found []socket

@@ -8,7 +8,8 @@ import (
 )
 
 // packages observes what package managers installed, the system's and those of
-// languages, for everybody and in each home.
+// languages, for everybody and in each home. It reads their databases on the
+// disk; rpm, whose database only rpm can read, is a part of its own.
 type packages struct{}
 
 func (packages) Name() string    { return "packages" }
@@ -17,7 +18,6 @@ func (packages) Kinds() []string { return []string{Package} }
 func (packages) Collect(ctx context.Context, src Source, out *Sink) error {
 	people := homes(src, out)
 	dpkg(src, out)
-	rpm(ctx, src, out)
 	apk(src, out)
 	pip(src, out, people)
 	npm(src, out, people)
@@ -99,15 +99,23 @@ func nativeArch(status string) (arch string) {
 // rpmFormat has rpm print one line a package and one a file of it.
 const rpmFormat = `P\t%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n[F\t%{FILENAMES}\n]`
 
-// rpm asks rpm itself: its database has had three formats, and a reader of them
-// would double the agent's size.
-func rpm(ctx context.Context, src Source, out *Sink) {
+// rpm is the part of packages that asks rpm itself, in the running guest: its
+// database has had three formats, and a reader of them would double the agent's
+// size.
+type rpm struct{}
+
+func (rpm) Name() string    { return "rpm" }
+func (rpm) Kinds() []string { return []string{Package} }
+func (rpm) PartOf() string  { return "packages" }
+func (rpm) Live() bool      { return true }
+
+func (rpm) Collect(ctx context.Context, src Source, out *Sink) error {
 	if !exists(src, "/var/lib/rpm") && !exists(src, "/usr/lib/sysimage/rpm") {
-		return
+		return nil
 	}
 	data, err := src.Run(ctx, "rpm", "-qa", "--queryformat", rpmFormat)
 	if errors.Is(err, errors.ErrUnsupported) && !rpmInUse(src) {
-		return // Debian's dpkg tools leave an empty folder
+		return nil // Debian's dpkg tools leave an empty folder
 	}
 	if err != nil {
 		out.Problem("packages: rpm: %v", err)
@@ -134,6 +142,7 @@ func rpm(ctx context.Context, src Source, out *Sink) {
 		}
 	}
 	flush()
+	return nil
 }
 
 // rpmInUse reports whether a database lies there that nobody could read.

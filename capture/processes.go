@@ -16,6 +16,7 @@ type processes struct{}
 
 func (processes) Name() string    { return "processes" }
 func (processes) Kinds() []string { return []string{Process} }
+func (processes) Live() bool      { return true }
 
 // selfish is a Source that knows which processes are the observer's own.
 type selfish interface{ own(pid int) bool }

@@ -2,14 +2,14 @@ package capture
 
 import (
 	"context"
-	"errors"
 	"path"
 	"slices"
 	"strings"
 )
 
-// units observes systemd's services, timers, sockets and path units: whether they
-// start by themselves, and whether they run.
+// units observes systemd's services, timers, sockets and path units as they lie on
+// the disk: where, and whether they start by themselves. Whether they run, and
+// those that exist only at run time, is its live part's: activity.
 type units struct{}
 
 func (units) Name() string    { return "units" }
@@ -27,55 +27,32 @@ func unitType(name string) string {
 }
 
 func (units) Collect(ctx context.Context, src Source, out *Sink) error {
-	found := unitFiles(src, out)
-	known := found.enabled(out)
-	active := running(ctx, src, out)
-	for name := range active {
-		if _, ok := known[name]; !ok {
-			known[name] = ""
-		}
+	found := unitFiles(src, out, diskUnits)
+	for name, enabled := range found.enabled(out) {
+		found.emit(name, enabled, out)
 	}
-	for name, state := range known {
-		kind := unitType(name)
-		if kind == "" {
-			continue
-		}
-		a := attrs("type", kind, "enabled", line(state), "path", Escape(found.path(name)))
-		if st, ok := active[name]; ok {
-			setIf(a, "active", line(st.active))
-			setIf(a, "sub", line(st.sub))
-		} else if active != nil {
-			a["active"] = "inactive"
-		}
-		out.Add(Record{Unit, Escape(name), a})
-	}
-	return nil
+	return ctx.Err()
 }
 
-// state is what systemd says of a loaded unit.
-type state struct{ active, sub string }
-
-// running asks systemd for the loaded units; nil when there is no systemd to ask.
-func running(ctx context.Context, src Source, out *Sink) map[string]state {
-	data, err := src.Run(ctx, "systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--type=service,timer,socket,path")
-	if err != nil {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			out.Problem("units: what runs is unknown: %v", err)
-		}
-		return nil
+// emit adds what the folders say of a unit.
+func (u unitFolders) emit(name, enabled string, out *Sink) {
+	if kind := unitType(name); kind != "" {
+		out.Add(Record{Unit, Escape(name), attrs("type", kind, "enabled", line(enabled), "path", Escape(u.path(name)))})
 	}
-	found := map[string]state{}
-	for l := range strings.Lines(string(data)) {
-		f := strings.Fields(strings.TrimPrefix(strings.TrimSpace(l), "●"))
-		if len(f) >= 4 && f[1] != "not-found" {
-			found[f[0]] = state{f[2], f[3]}
-		}
-	}
-	return found
 }
 
-// unitDirs are where units lie, the first that has one wins.
-var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+// unitDirs are where units lie, the first that has one wins: systemd's own order.
+var unitDirs = []string{
+	"/run/systemd/transient", "/run/systemd/generator.early", "/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator",
+	"/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late",
+}
+
+// runtimeUnit reports whether a unit's file, or a folder of such, is made anew at
+// every boot.
+func runtimeUnit(p string) bool { return strings.HasPrefix(p, "/run/") }
+
+// diskUnits reports whether a folder of units lies on the disk.
+func diskUnits(dir string) bool { return !runtimeUnit(dir) }
 
 // unitFolders is what the folders of units hold.
 type unitFolders struct {
@@ -85,9 +62,13 @@ type unitFolders struct {
 	src   Source
 }
 
-func unitFiles(src Source, out *Sink) unitFolders {
+// unitFiles reads those of unitDirs that are wanted.
+func unitFiles(src Source, out *Sink, wanted func(dir string) bool) unitFolders {
 	u := unitFolders{files: map[string]string{}, links: map[string]string{}, wants: map[string]bool{}, src: src}
 	for _, dir := range unitDirs {
+		if !wanted(dir) {
+			continue
+		}
 		for _, name := range entriesOf(src, out, "units", dir) {
 			switch {
 			case strings.HasSuffix(name, ".wants"), strings.HasSuffix(name, ".requires"):
@@ -154,6 +135,8 @@ func (u unitFolders) stateOf(name, p string, out *Sink) string {
 		return "alias"
 	case strings.HasPrefix(p, "/run/systemd/generator"):
 		return "generated"
+	case strings.HasPrefix(p, "/run/systemd/transient/"):
+		return "transient"
 	case u.wants[name]:
 		return "enabled"
 	}
