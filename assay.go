@@ -89,6 +89,7 @@ const (
 	ScriptFailure      FailureKind = "script"         // the script is wrong: verdict error, exit 2
 	InfraFailure       FailureKind = "infrastructure" // boot, driver, line, host: verdict error, exit 3
 	InterruptedFailure FailureKind = "interrupted"    // Ctrl-C or a killed run: verdict error, exit 4
+	StoppedFailure     FailureKind = "stopped"        // never started, for others failed: verdict skip
 )
 
 // A Failure is why a cell did not pass.

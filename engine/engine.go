@@ -33,6 +33,10 @@ type Env struct {
 	// measured.
 	Host Capacity
 
+	// History, if set, tells what earlier runs showed of cells, by their ids. A
+	// cell that it leaves out is new. It is asked once for a plan.
+	History func(ctx context.Context, cells []assay.Cell) (map[string]Past, error)
+
 	// OnKeep, if set, is called in the parent when a cell has ended and its
 	// machines are to be kept (see Options.Keep). The machines live until it
 	// returns. ctx ends when the user interrupts the run.
@@ -68,6 +72,9 @@ type Options struct {
 	Params   map[string]string // -p key=value
 	Dir      string            // relative paths in Params count from here; default: the working folder
 	Filter   string            // run only cells whose id contains it
+	Shard    Shard             // run only this part of the plan
+	Last     Last              // what to do with the cells that failed last time
+	MaxFail  int               // start no more cells after so many fell short or broke; 0: start all
 	Jobs     int               // cells at a time; default: as many as the host has processors
 	Keep     Keep              // default: KeepNever
 	Timeout  time.Duration     // of each cell; default: DefaultTimeout

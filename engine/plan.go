@@ -20,12 +20,11 @@ const DefaultImage = "debian-12"
 // Plan returns the cells that Run would run, in order. No machine starts. A
 // wrong script is a *ScriptError, an empty plan ErrNothing.
 func Plan(ctx context.Context, env Env, opt Options) ([]assay.Cell, error) {
-	jobs, err := plan(ctx, env, opt)
-	cells := make([]assay.Cell, len(jobs))
-	for i, j := range jobs {
-		cells[i] = j.Cell
+	w, err := Prepare(ctx, env, opt)
+	if err != nil {
+		return nil, err
 	}
-	return cells, err
+	return w.Cells(), nil
 }
 
 // A planner turns scripts into jobs.

@@ -14,17 +14,19 @@ import (
 
 // A run is one call of Run.
 type run struct {
-	env  Env
-	opt  Options
-	rec  Recorder
-	pool *pool
-	jobs []job
+	env   Env
+	opt   Options
+	rec   Recorder
+	pool  *pool
+	jobs  []job
+	order []int // numbers of the jobs, as they start
 
 	eventMu sync.Mutex
 	emit    func(Event)
 
 	mu     sync.Mutex // of the recorder and of the record
 	record assay.Run
+	failed int   // cells so far, for MaxFail
 	broken error // the recorder's first error
 }
 
@@ -37,21 +39,11 @@ type run struct {
 // or that ctx ended: then the error is ErrInterrupted, cells that were under way
 // are recorded as interrupted, and finished ones as they are.
 func Run(ctx context.Context, env Env, opt Options, rec Recorder, emit func(Event)) (assay.Run, error) {
-	opt, err := opt.withDefaults()
+	w, err := Prepare(ctx, env, opt)
 	if err != nil {
 		return assay.Run{}, err
 	}
-	dir, err := openRun(env.StateDir, opt.RunID)
-	if err != nil {
-		return assay.Run{}, err
-	}
-	defer dir.close()
-	jobs, err := plan(ctx, env, opt)
-	if err != nil {
-		return assay.Run{}, err
-	}
-	r := &run{env: env, opt: opt, rec: rec, emit: emit, jobs: jobs, pool: newPool(env.Host.measured())}
-	return r.run(ctx)
+	return w.Run(ctx, rec, emit)
 }
 
 func (opt Options) withDefaults() (Options, error) {
@@ -59,8 +51,8 @@ func (opt Options) withDefaults() (Options, error) {
 	opt.Keep = cmp.Or(opt.Keep, KeepNever)
 	opt.Timeout = cmp.Or(opt.Timeout, DefaultTimeout)
 	opt.Jobs = cmp.Or(opt.Jobs, thisHost().CPUs)
-	if opt.Jobs < 1 {
-		return opt, Scriptf("jobs: got %d, want at least 1", opt.Jobs)
+	if opt.Jobs < 1 || opt.MaxFail < 0 {
+		return opt, Scriptf("jobs: got %d at a time and at most %d failures, want at least 1 and 0", opt.Jobs, opt.MaxFail)
 	}
 	if opt.Dir != "" {
 		return opt, nil
@@ -104,8 +96,8 @@ func (r *run) cells(ctx context.Context) {
 			}
 		})
 	}
-	for _, j := range r.jobs {
-		next <- j
+	for _, i := range r.order {
+		next <- r.jobs[i]
 	}
 	close(next)
 	wg.Wait()
@@ -119,27 +111,42 @@ func (r *run) cell(ctx context.Context, j job) {
 	c := r.result(ctx, j, started)
 	r.mu.Lock()
 	r.record.Cells[j.Index-1] = c
+	if failed(c.Verdict) {
+		r.failed++
+	}
 	r.mu.Unlock()
 	r.keepRecord(func() error { return r.rec.FinishCell(r.record.ID, c) })
 }
 
 // result runs one job here or in a child. A cell whose turn comes after the
-// interrupt does not start.
+// interrupt, or after too many others failed, does not start.
 func (r *run) result(ctx context.Context, j job, started assay.Cell) *assay.Cell {
 	seat := &seat{run: r, cell: j.Cell.ID}
-	switch {
-	case ctx.Err() != nil:
-		started.Verdict = assay.Skip
-		started.Failure = &assay.Failure{Kind: assay.InterruptedFailure, Message: "interrupted before it started"}
+	if f := r.skips(ctx); f != nil {
+		started.Verdict, started.Failure = assay.Skip, f
 		seat.event(cellEnd(&started))
 		return &started
-	case len(r.opt.Child) > 0:
+	}
+	if len(r.opt.Child) > 0 {
 		return runInChild(ctx, r.env, r.opt.Child, j, seat)
 	}
 	defer r.pool.releaseAll(j.Cell.ID)
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	return runCell(ctx, r.env, j, seat)
+}
+
+// skips says why no more cells start; nil if they do.
+func (r *run) skips(ctx context.Context) *assay.Failure {
+	if ctx.Err() != nil {
+		return &assay.Failure{Kind: assay.InterruptedFailure, Message: "interrupted before it started"}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.opt.MaxFail == 0 || r.failed < r.opt.MaxFail {
+		return nil
+	}
+	return &assay.Failure{Kind: assay.StoppedFailure, Message: fmt.Sprintf("not started: %d failed, and --maxfail is %d", r.failed, r.opt.MaxFail)}
 }
 
 // interruptible returns a context that ends with ErrInterrupted when ctx ends,

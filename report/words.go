@@ -107,6 +107,7 @@ var advice = map[assay.FailureKind]string{
 	assay.ScriptFailure:      `mend the script; "assay doc VERB" describes the verbs`,
 	assay.InfraFailure:       `this is not the subject's doing: look at the console, try "assay doctor", run again`,
 	assay.InterruptedFailure: `run it again; what had finished is kept`,
+	assay.StoppedFailure:     `mend what failed; "assay run --lf" runs that alone`,
 }
 
 // kinds say in words whose doing a failure was.
@@ -115,4 +116,5 @@ var kinds = map[assay.FailureKind]string{
 	assay.ScriptFailure:      "The script is wrong",
 	assay.InfraFailure:       "Infrastructure error",
 	assay.InterruptedFailure: "Interrupted",
+	assay.StoppedFailure:     "Not started",
 }

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"assay"
+)
+
+// A Past is what earlier runs showed of a cell.
+type Past struct {
+	Seconds float64 // that it usually takes; 0: not known
+	Failed  bool    // it fell short or broke when it ran last
+}
+
+// A Last says what to do with the cells that failed last time.
+type Last string
+
+// The values of Last.
+const (
+	LastAny   Last = ""
+	LastOnly  Last = "only"  // run no others; if none failed, run all
+	LastFirst Last = "first" // run them before the others
+)
+
+// A Shard is part Index, from 1, of a plan that is split into Of parts. The zero
+// value is the whole plan.
+type Shard struct{ Index, Of int }
+
+// maxShards bounds the parts of a plan.
+const maxShards = 1000
+
+// ParseShard reads "2/5".
+func ParseShard(s string) (Shard, error) {
+	index, of, _ := strings.Cut(s, "/")
+	i, err := strconv.Atoi(index)
+	n, err2 := strconv.Atoi(of)
+	if err != nil || err2 != nil || n < 1 || n > maxShards || i < 1 || i > n {
+		return Shard{}, fmt.Errorf("got %q, want I/N such as 1/3, with I from 1 to N and N at most %d", s, maxShards)
+	}
+	return Shard{i, n}, nil
+}
+
+// String returns "2/5".
+func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Of) }
+
+// failedJobs returns the jobs whose cells failed last time.
+func failedJobs(jobs []job, past map[string]Past) []job {
+	return slices.DeleteFunc(slices.Clone(jobs), func(j job) bool { return !past[j.Cell.ID].Failed })
+}
+
+// startOrder returns the numbers of the jobs in the order in which they should
+// start so that all end soon: those that may be long for all that is known, then
+// from the longest to the shortest; those alike in the plan's order.
+func startOrder(jobs []job, past map[string]Past, last Last) []int {
+	order := make([]int, len(jobs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := past[jobs[a].Cell.ID], past[jobs[b].Cell.ID]
+		if last == LastFirst && x.Failed != y.Failed {
+			return falseLast(x.Failed, y.Failed)
+		}
+		return cmp.Or(falseLast(x.Seconds == 0, y.Seconds == 0), cmp.Compare(y.Seconds, x.Seconds))
+	})
+	return order
+}
+
+func falseLast(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case x:
+		return -1
+	}
+	return 1
+}
+
+// expected returns how long each job will take: its past, else the median of
+// those that have one, else the same for all.
+func expected(jobs []job, past map[string]Past) []float64 {
+	var known []float64
+	for _, j := range jobs {
+		if s := past[j.Cell.ID].Seconds; s > 0 {
+			known = append(known, s)
+		}
+	}
+	usual := 1.0
+	if slices.Sort(known); len(known) > 0 {
+		usual = known[len(known)/2]
+	}
+	seconds := make([]float64, len(jobs))
+	for i, j := range jobs {
+		seconds[i] = cmp.Or(max(past[j.Cell.ID].Seconds, 0), usual)
+	}
+	return seconds
+}
+
+// A split says in which part of a plan each of its jobs is, from 1.
+type split []int
+
+// splitJobs shares jobs out so that the parts take about as long as each other:
+// the longest job that is left goes to the part that has least to do. The same
+// jobs with the same past are always split alike.
+func splitJobs(jobs []job, past map[string]Past, parts int) split {
+	seconds := expected(jobs, past)
+	order := startOrder(jobs, nil, LastAny)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(seconds[b], seconds[a]) })
+	load, count := make([]float64, parts), make([]int, parts)
+	to := make(split, len(jobs))
+	for _, i := range order {
+		least := 0
+		for k := range parts {
+			if cmp.Or(cmp.Compare(load[k], load[least]), cmp.Compare(count[k], count[least])) < 0 {
+				least = k
+			}
+		}
+		load[least] += seconds[i]
+		count[least]++
+		to[i] = least + 1
+	}
+	return to
+}
+
+// part returns the jobs of one part, in the plan's order.
+func (to split) part(jobs []job, part int) []job {
+	var mine []job
+	for i, j := range jobs {
+		if to[i] == part {
+			mine = append(mine, j)
+		}
+	}
+	return mine
+}
+
+// mark names the split: shards that were split differently, since they know a
+// different past, together run some cells twice and others never.
+func (to split) mark(jobs []job) string {
+	sum := sha256.New()
+	for i, j := range jobs {
+		fmt.Fprintf(sum, "%d %q\n", to[i], j.Cell.ID)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:4])
+}
+
+// failed reports whether a verdict counts for MaxFail and for Last.
+func failed(v assay.Verdict) bool { return v == assay.Fail || v == assay.Error }
