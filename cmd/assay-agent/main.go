@@ -47,6 +47,7 @@ func prepare() (context.Context, *guest.Server) {
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(64 << 20)
 	syscall.Umask(0o022)
+	guest.Thaw("/")                                              // before anything writes
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0) // needs root; no harm without
 	cgroup, err := guest.OwnCgroup()
 	if err != nil {

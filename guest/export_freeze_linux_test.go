@@ -1,0 +1,4 @@
+package guest
+
+// Hold is what bounds a freeze.
+var Hold = hold
