@@ -17,6 +17,12 @@ type RunSummary struct {
 	Findings int             `json:"findings"` // of all grades, without the waived
 }
 
+// A Past is what earlier runs showed of a cell.
+type Past struct {
+	Seconds float64 `json:"seconds"` // that it usually takes; 0: not known
+	Failed  bool    `json:"failed"`  // it fell short or broke when it ran last
+}
+
 // A Trend is one number of each test, by OS version and over time.
 type Trend struct {
 	Metric  string        `json:"metric"`

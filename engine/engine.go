@@ -35,7 +35,7 @@ type Env struct {
 
 	// History, if set, tells what earlier runs showed of cells, by their ids. A
 	// cell that it leaves out is new. It is asked once for a plan.
-	History func(ctx context.Context, cells []assay.Cell) (map[string]Past, error)
+	History func(ctx context.Context, cells []assay.Cell) (map[string]assay.Past, error)
 
 	// OnKeep, if set, is called in the parent when a cell has ended and its
 	// machines are to be kept (see Options.Keep). The machines live until it

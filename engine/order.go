@@ -12,12 +12,6 @@ import (
 	"assay"
 )
 
-// A Past is what earlier runs showed of a cell.
-type Past struct {
-	Seconds float64 // that it usually takes; 0: not known
-	Failed  bool    // it fell short or broke when it ran last
-}
-
 // A Last says what to do with the cells that failed last time.
 type Last string
 
@@ -50,14 +44,14 @@ func ParseShard(s string) (Shard, error) {
 func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Of) }
 
 // failedJobs returns the jobs whose cells failed last time.
-func failedJobs(jobs []job, past map[string]Past) []job {
+func failedJobs(jobs []job, past map[string]assay.Past) []job {
 	return slices.DeleteFunc(slices.Clone(jobs), func(j job) bool { return !past[j.Cell.ID].Failed })
 }
 
 // startOrder returns the numbers of the jobs in the order in which they should
 // start so that all end soon: those that may be long for all that is known, then
 // from the longest to the shortest; those alike in the plan's order.
-func startOrder(jobs []job, past map[string]Past, last Last) []int {
+func startOrder(jobs []job, past map[string]assay.Past, last Last) []int {
 	order := make([]int, len(jobs))
 	for i := range order {
 		order[i] = i
@@ -84,7 +78,7 @@ func falseLast(x, y bool) int {
 
 // expected returns how long each job will take: its past, else the median of
 // those that have one, else the same for all.
-func expected(jobs []job, past map[string]Past) []float64 {
+func expected(jobs []job, past map[string]assay.Past) []float64 {
 	var known []float64
 	for _, j := range jobs {
 		if s := past[j.Cell.ID].Seconds; s > 0 {
@@ -108,7 +102,7 @@ type split []int
 // splitJobs shares jobs out so that the parts take about as long as each other:
 // the longest job that is left goes to the part that has least to do. The same
 // jobs with the same past are always split alike.
-func splitJobs(jobs []job, past map[string]Past, parts int) split {
+func splitJobs(jobs []job, past map[string]assay.Past, parts int) split {
 	seconds := expected(jobs, past)
 	order := startOrder(jobs, nil, LastAny)
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(seconds[b], seconds[a]) })

@@ -16,7 +16,7 @@ type Work struct {
 	env  Env
 	opt  Options
 	jobs []job // in the plan's order
-	past map[string]Past
+	past map[string]assay.Past
 }
 
 // Prepare plans. No machine starts. A wrong script is a *ScriptError, an empty
@@ -103,7 +103,7 @@ func (w *Work) Cells() []assay.Cell {
 }
 
 // Past returns what is known of a cell.
-func (w *Work) Past(id string) Past { return w.past[id] }
+func (w *Work) Past(id string) assay.Past { return w.past[id] }
 
 // Run runs the cells. See the function Run.
 func (w *Work) Run(ctx context.Context, rec Recorder, emit func(Event)) (assay.Run, error) {
