@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // outcome runs a call and encodes how it ended.
@@ -97,8 +98,21 @@ var systemMethods = map[string]systemMethod{
 		return nil, sys.Wait(ctx, a)
 	}),
 	methodRenew: bind(func(ctx context.Context, sys System, a Identity, _ *incoming) (any, error) {
-		return nil, sys.Renew(ctx, a)
+		return lacking(sys, a), sys.Renew(ctx, a)
 	}),
+	methodFreeze: bind(serveFreeze),
+}
+
+// lacking says which host keys of a new machine id does not replace, where sys
+// can tell.
+func lacking(sys System, id Identity) renewed {
+	server, ok := sys.(interface{ HostKeys() []string })
+	if !ok || id.MachineID == "" {
+		return renewed{}
+	}
+	return renewed{slices.DeleteFunc(server.HostKeys(), func(t string) bool {
+		return slices.ContainsFunc(id.HostKeys, func(k HostKey) bool { return k.Type == t })
+	})}
 }
 
 func serveExec(ctx context.Context, sys System, cmd Command, c *incoming) (any, error) {

@@ -6,6 +6,11 @@ import "fmt"
 var (
 	OSOf       = osOf
 	CgroupPath = cgroupPath
+
+	SetMAC          = setMAC
+	MoveAddress     = moveAddress
+	HostKeysIn      = hostKeysIn
+	ReplaceHostKeys = replaceHostKeys
 )
 
 // ParseAccount renders what parseAccount reads; empty if nothing.

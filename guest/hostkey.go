@@ -14,8 +14,9 @@ import (
 	"math/big"
 )
 
-// rsaBits is what ssh-keygen takes unless told otherwise.
-const rsaBits = 3072
+// rsaBits is less than ssh-keygen's 3072, which take three times as long: every
+// client accepts it, and the key lives as long as a throw-away machine.
+const rsaBits = 2048
 
 // hostKeyTypes are the types that newHostKey can make.
 var hostKeyTypes = []string{"ecdsa", "ed25519", "rsa"}

@@ -33,6 +33,11 @@ const (
 	methodRenew = "renew"
 )
 
+// renewed is the result of a renewal.
+type renewed struct {
+	Lacking []string `json:"lacking,omitempty"` // types of host keys that are still the twin's
+}
+
 // The arguments of methods that take more than one of the room's own words.
 type (
 	pushArgs struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 )
 
 // Info asks the guest what it is.
@@ -71,11 +72,24 @@ func (c *Client) Wait(ctx context.Context, cond Condition) error {
 	return c.call(ctx, request{method: methodWait, args: cond})
 }
 
-// Renew makes a fork differ from its twin: it reseeds the kernel's randomness,
-// sets the clock and, where given, the hostname of the running system and the
-// machine-id. No other file changes.
+// Renew makes a fork differ from its twin: see Identity. It reseeds the kernel's
+// randomness, sets the clock and what else id names, in that order. Only
+// /etc/machine-id and the host keys are files. A new machine whose ssh server has
+// keys that id does not replace takes a second round trip, with keys made now.
 func (c *Client) Renew(ctx context.Context, id Identity) error {
-	return c.call(ctx, request{method: methodRenew, args: id})
+	var r renewed
+	if err := c.call(ctx, request{method: methodRenew, args: id, result: &r}); err != nil {
+		return err
+	}
+	lacking := slices.DeleteFunc(slices.Clone(hostKeyTypes), func(t string) bool { return !slices.Contains(r.Lacking, t) })
+	if len(lacking) == 0 {
+		return nil
+	}
+	more, err := NewIdentity("", lacking).Identity(ctx)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, request{method: methodRenew, args: Identity{HostKeys: more.HostKeys}})
 }
 
 // bounded is a buffer that refuses more than limit bytes.
@@ -106,6 +120,7 @@ func (i *Info) bound() {
 		*s = printable(*s, maxWord)
 	}
 	i.Home = printable(i.Home, maxPath)
+	i.HostKeys = slices.DeleteFunc(slices.Clone(hostKeyTypes), func(t string) bool { return !slices.Contains(i.HostKeys, t) })
 	i.CPUs, i.Memory, i.Uptime = max(i.CPUs, 0), max(i.Memory, 0), max(i.Uptime, 0)
 }
 

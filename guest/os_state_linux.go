@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
 	"assay"
 
@@ -24,7 +23,7 @@ func (o *OS) Info(ctx context.Context) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{User: user.name, Home: user.home, Agent: assay.Version, Cgroups: o.Cgroup != ""}
+	info := Info{User: user.name, Home: user.home, Agent: assay.Version, Cgroups: o.Cgroup != "", HostKeys: o.HostKeys()}
 	info.Hostname, _ = os.Hostname()
 	info.OS = osOf(firstFile("/etc/os-release", "/usr/lib/os-release"))
 	var uts unix.Utsname
@@ -139,64 +138,4 @@ func active(ctx context.Context, unit string) (bool, error) {
 		return false, err
 	}
 	return exec.CommandContext(ctx, path, "is-active", "--quiet", "--", unit).Run() == nil, nil
-}
-
-// Renew implements System.
-func (o *OS) Renew(ctx context.Context, id Identity) error {
-	if len(id.Entropy) > 0 {
-		if err := reseed(id.Entropy); err != nil {
-			return fmt.Errorf("entropy: %w", err)
-		}
-	}
-	if !id.Time.IsZero() {
-		now := unix.NsecToTimeval(id.Time.UnixNano())
-		if err := unix.Settimeofday(&now); err != nil {
-			return fmt.Errorf("clock: %w", err)
-		}
-	}
-	if id.Hostname != "" {
-		if err := unix.Sethostname([]byte(id.Hostname)); err != nil {
-			return fmt.Errorf("hostname %s: %w", printable(id.Hostname, maxWord), err)
-		}
-	}
-	if id.MachineID != "" {
-		return setMachineID(id.MachineID)
-	}
-	return nil
-}
-
-// maxEntropy bounds what is handed to the kernel.
-const maxEntropy = 4 << 10
-
-// reseed gives the kernel randomness that no twin has, credits it, and has the
-// generator use it at once.
-func reseed(entropy []byte) error {
-	entropy = entropy[:min(len(entropy), maxEntropy)]
-	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(entropy); err != nil {
-		return err
-	}
-	// struct rand_pool_info: bits, bytes, the bytes themselves
-	info := make([]uint32, 2+(len(entropy)+3)/4)
-	info[0], info[1] = uint32(len(entropy)*8), uint32(len(entropy))
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&info[2:][0])), len(entropy)), entropy)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
-		return errno
-	}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.RNDRESEEDCRNG, 0); errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// setMachineID writes machine-id(5).
-func setMachineID(id string) error {
-	if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" {
-		return fmt.Errorf("machine-id: got %q, want 32 hex digits in lower case", printable(id, maxWord))
-	}
-	return os.WriteFile("/etc/machine-id", []byte(id+"\n"), 0o444)
 }
