@@ -18,13 +18,13 @@ import (
 	"assay/results"
 )
 
-// A runCommand is the flags of "assay run".
+// runFlags are the flags of "assay run".
 type runFlags struct {
+	planFlags
 	images   []string
 	variants []string
 	driver   string
 	params   []string
-	filter   string
 	jobs     int
 	keep     string
 	failOn   string
@@ -32,7 +32,6 @@ type runFlags struct {
 	out      string
 	timeout  time.Duration
 	noBuild  bool
-	plan     bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -44,10 +43,19 @@ func (a *app) runCommand() *cobra.Command {
 machines of its own that are gone afterwards. Images that are not there yet are
 built first. Results go into the database, reports into a folder.
 
+The tests that took longest start first, new ones before them; reports keep the
+scripts' order. A test failed if its verdict was fail or error. After --maxfail
+failures, -x being one, tests that are under way go on to their end and the others
+are skipped. --shard splits the tests alike in every run that knows the same
+results: give all parts the same --db, or none; the split's name tells. A part
+with no tests is no failure.
+
 ` + exitHelp,
 		Example: `  assay run scripts/skill.star -p skill=~/.claude/skills/demo
   assay run scripts/skill.star --image 'debian-1*' -p skill=DIR --fail-on B
-  assay run tests/ -k network -j 2 --keep failed`,
+  assay run tests/ -k network -j 2 --keep failed
+  assay run tests/ --lf -x
+  assay run tests/ --shard 1/3`,
 		Args: operands(1, -1, "SCRIPT or DIR"),
 		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), f, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -59,7 +67,6 @@ built first. Results go into the database, reports into a folder.
 	fl.StringSliceVar(&f.variants, "variant", nil, "run only these of the script's variants")
 	fl.StringVar(&f.driver, "driver", "", "hypervisor `NAME` to run on, instead of the script's")
 	fl.StringArrayVarP(&f.params, "param", "p", nil, "a parameter of the script, as `KEY=VALUE`; may be given again")
-	fl.StringVarP(&f.filter, "filter", "k", "", "run only tests whose id contains `NAME`")
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many tests at a time (default: as many as the host has processors)")
 	fl.StringVar(&f.keep, "keep", "never", "whose machines stay until you press Enter: never, failed or always")
 	fl.StringVar(&f.failOn, "fail-on", "", "exit with 1 if a grade is worse than this letter, or a finding as bad as this `SEVERITY`")
@@ -68,7 +75,7 @@ built first. Results go into the database, reports into a folder.
 	fl.StringVar(&f.out, "out", "", "`DIR` for the reports (default: in the state folder)")
 	fl.DurationVar(&f.timeout, "timeout", 0, "how long each test may take (default 30m)")
 	fl.BoolVar(&f.noBuild, "no-build", false, "do not build images that are missing")
-	fl.BoolVar(&f.plan, "plan", false, "only print which tests would run")
+	f.planFlags.add(c)
 	must(c.RegisterFlagCompletionFunc("image", a.completeImages))
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	must(c.RegisterFlagCompletionFunc("keep", words("never", "failed", "always")))
@@ -80,7 +87,7 @@ built first. Results go into the database, reports into a folder.
 func (f runFlags) options(scripts []string) (engine.Options, threshold, error) {
 	opt := engine.Options{
 		RunID: engine.NewRunID(), Scripts: scripts, Images: f.images, Variants: f.variants, Driver: f.driver,
-		Params: map[string]string{}, Filter: f.filter, Jobs: f.jobs, Keep: engine.Keep(f.keep), Timeout: f.timeout,
+		Params: map[string]string{}, Jobs: f.jobs, Keep: engine.Keep(f.keep), Timeout: f.timeout,
 		Command: os.Args,
 	}
 	for _, p := range f.params {
@@ -89,6 +96,9 @@ func (f runFlags) options(scripts []string) (engine.Options, threshold, error) {
 			return opt, threshold{}, usagef("", "run: for -p: got %q, want KEY=VALUE", p)
 		}
 		opt.Params[key] = value
+	}
+	if err := f.planFlags.options(&opt); err != nil {
+		return opt, threshold{}, err
 	}
 	if f.jobs < 0 || f.timeout < 0 {
 		return opt, threshold{}, usagef("", "run: for --jobs and --timeout: got %d and %v, want nothing below 0", f.jobs, f.timeout)
@@ -132,12 +142,15 @@ func (a *app) run(ctx context.Context, f runFlags, scripts []string) error {
 	if opt.Child, err = childCommand(f.driver); err != nil {
 		return err
 	}
-	cells, err := engine.Plan(ctx, env, opt)
+	v := a.newView(f.json)
+	defer v.close()
+	env.OnKeep, env.History = v.onKeep(a.stdin), a.past
+	work, err := engine.Prepare(ctx, env, opt)
 	if err != nil {
 		return err
 	}
-	if f.plan {
-		return a.printPlan(cells, f.json)
+	if f.show {
+		return a.printPlan(work, f.json)
 	}
 	db, err := results.Open(a.dbPath())
 	if err != nil {
@@ -147,27 +160,19 @@ func (a *app) run(ctx context.Context, f runFlags, scripts []string) error {
 	if err := a.sweepDead(ctx, env.Drivers, db); err != nil {
 		a.note("assay: %v", err)
 	}
-	if err := a.prepareImages(ctx, env, cells, f.noBuild); err != nil {
+	a.tellPlan(work)
+	if len(work.Cells()) == 0 {
+		return nil // a shard may be empty
+	}
+	if err := a.prepareImages(ctx, env, work.Cells(), f.noBuild); err != nil {
 		return err
 	}
-	return a.runCells(ctx, env, opt, db, f, limit)
-}
-
-func (a *app) printPlan(cells []assay.Cell, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(cells)
-	}
-	for _, c := range cells {
-		a.printf("%s\n", clean(c.ID))
-	}
-	return nil
+	return a.runCells(ctx, work, v, db, f, limit)
 }
 
 // runCells runs what is planned, shows it while it goes on, and writes the reports.
-func (a *app) runCells(ctx context.Context, env engine.Env, opt engine.Options, db *results.DB, f runFlags, limit threshold) error {
-	v := a.newView(f.json)
-	env.OnKeep = v.onKeep(a.stdin)
-	run, err := engine.Run(ctx, env, opt, db, v.event)
+func (a *app) runCells(ctx context.Context, work *engine.Work, v *view, db *results.DB, f runFlags, limit threshold) error {
+	run, err := work.Run(ctx, db, v.event)
 	v.close()
 	if run.ID == "" || len(run.Cells) == 0 {
 		return err

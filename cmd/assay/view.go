@@ -30,6 +30,7 @@ type view struct {
 	drawn int         // live lines on the screen
 	muted bool        // while somebody uses the terminal
 	stop  chan struct{}
+	once  sync.Once
 	done  sync.WaitGroup
 }
 
@@ -75,8 +76,9 @@ func (v *view) tick() {
 	}
 }
 
+// close takes the live lines away. It may be called again.
 func (v *view) close() {
-	close(v.stop)
+	v.once.Do(func() { close(v.stop) })
 	v.done.Wait()
 	v.mu.Lock()
 	defer v.mu.Unlock()
