@@ -40,8 +40,14 @@ func atRuntime(src Source, out *Sink) {
 // state is what systemd says of a loaded unit.
 type state struct{ active, sub string }
 
-// running asks systemd for the loaded units; nil when there is no systemd to ask.
+// running asks systemd for the loaded units, over D-Bus or else through
+// systemctl; nil when there is no systemd to ask.
 func running(ctx context.Context, src Source, out *Sink) map[string]state {
+	if d, ok := src.(dialer); ok {
+		if found, err := askSystemd(ctx, d); err == nil {
+			return found
+		}
+	}
 	data, err := src.Run(ctx, "systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--type=service,timer,socket,path")
 	if err != nil {
 		if !errors.Is(err, errors.ErrUnsupported) {
