@@ -146,7 +146,7 @@ func (r *run) skips(ctx context.Context) *assay.Failure {
 	if r.opt.MaxFail == 0 || r.failed < r.opt.MaxFail {
 		return nil
 	}
-	return &assay.Failure{Kind: assay.StoppedFailure, Message: fmt.Sprintf("not started: %d failed, and --maxfail is %d", r.failed, r.opt.MaxFail)}
+	return &assay.Failure{Kind: assay.StoppedFailure, Message: fmt.Sprintf("%d failed, and --maxfail is %d", r.failed, r.opt.MaxFail)}
 }
 
 // interruptible returns a context that ends with ErrInterrupted when ctx ends,

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"assay"
+)
+
+// plans draws a plan and what is known of its cells.
+func plans(t *rapid.T) ([]job, map[string]assay.Past) {
+	n := rapid.IntRange(0, 60).Draw(t, "cells")
+	jobs, past := make([]job, n), map[string]assay.Past{}
+	for i := range jobs {
+		id := fmt.Sprint("cell-", i)
+		jobs[i].Cell.ID = id
+		if rapid.Bool().Draw(t, "known") {
+			past[id] = assay.Past{Seconds: float64(rapid.IntRange(0, 50).Draw(t, "seconds")), Failed: rapid.Bool().Draw(t, "failed")}
+		}
+	}
+	return jobs, past
+}
+
+func ids(jobs []job) (list []string) {
+	for _, j := range jobs {
+		list = append(list, j.Cell.ID)
+	}
+	return list
+}
+
+// TestShardsArePartition proves that every cell is in exactly one part, that the
+// parts keep the plan's order, and that no part has more to do than another by
+// more than one cell.
+func TestShardsArePartition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		jobs, past := plans(t)
+		parts := rapid.IntRange(1, 20).Draw(t, "parts")
+		to := splitJobs(jobs, past, parts)
+		cost := expected(jobs, past)
+		var all []string
+		low, high, longest := math.Inf(1), 0.0, 0.0
+		for k := 1; k <= parts; k++ {
+			mine := to.part(jobs, k)
+			if !slices.IsSortedFunc(mine, func(a, b job) int { return slices.Index(ids(jobs), a.Cell.ID) - slices.Index(ids(jobs), b.Cell.ID) }) {
+				t.Fatalf("part %d: got %v, want the plan's order", k, ids(mine))
+			}
+			all = append(all, ids(mine)...)
+			load := 0.0
+			for i := range jobs {
+				if to[i] == k {
+					load += cost[i]
+					longest = max(longest, cost[i])
+				}
+			}
+			low, high = min(low, load), max(high, load)
+		}
+		slices.Sort(all)
+		want := ids(jobs)
+		if slices.Sort(want); !slices.Equal(all, want) {
+			t.Fatalf("got %v, want each of %v once", all, want)
+		}
+		if high-low > longest+1e-9 {
+			t.Fatalf("got parts of %v to %v seconds, want them no further apart than the longest cell, %v", low, high, longest)
+		}
+		if !slices.Equal(to, splitJobs(jobs, past, parts)) || to.mark(jobs) != splitJobs(jobs, past, parts).mark(jobs) {
+			t.Fatal("got two splits of one plan")
+		}
+	})
+}
+
+// TestShardsWithoutHistory proves that parts differ by at most one cell when
+// nothing is known.
+func TestShardsWithoutHistory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		jobs, _ := plans(t)
+		parts := rapid.IntRange(1, 20).Draw(t, "parts")
+		to := splitJobs(jobs, nil, parts)
+		var sizes []int
+		for k := 1; k <= parts; k++ {
+			sizes = append(sizes, len(to.part(jobs, k)))
+		}
+		if slices.Max(sizes)-slices.Min(sizes) > 1 {
+			t.Fatalf("got parts of %v cells", sizes)
+		}
+	})
+}
+
+// TestSplitMark proves that a split that differs has another name.
+func TestSplitMark(t *testing.T) {
+	jobs := []job{{Cell: assay.Cell{ID: "a"}}, {Cell: assay.Cell{ID: "b"}}, {Cell: assay.Cell{ID: "c"}}}
+	even := splitJobs(jobs, nil, 2)
+	if got := splitJobs(jobs, map[string]assay.Past{"a": {Seconds: 1}, "c": {Seconds: 9}}, 2); even.mark(jobs) == got.mark(jobs) {
+		t.Errorf("got %v and %v both named %s", even, got, even.mark(jobs))
+	}
+}
+
+// TestStartOrder proves which cell starts first: those that failed, if that is
+// asked for, then the unknown, then the longest, and the plan's first of equals.
+func TestStartOrder(t *testing.T) {
+	past := map[string]assay.Past{
+		"short": {Seconds: 1}, "long": {Seconds: 9}, "bad": {Seconds: 2, Failed: true}, "broken": {Failed: true}, "short2": {Seconds: 1},
+	}
+	var jobs []job
+	for _, id := range []string{"short", "new", "long", "bad", "short2", "new2", "broken"} {
+		jobs = append(jobs, job{Cell: assay.Cell{ID: id}})
+	}
+	for _, tt := range []struct {
+		past map[string]assay.Past
+		last Last
+		want string
+	}{
+		{nil, LastAny, "short new long bad short2 new2 broken"},
+		{past, LastAny, "new new2 broken long bad short short2"},
+		{past, LastOnly, "new new2 broken long bad short short2"},
+		{past, LastFirst, "broken bad new new2 long short short2"},
+	} {
+		var got []string
+		for _, i := range startOrder(jobs, tt.past, tt.last) {
+			got = append(got, jobs[i].Cell.ID)
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.last, got, tt.want)
+		}
+	}
+}
+
+// TestParseShard proves which parts there are.
+func TestParseShard(t *testing.T) {
+	for in, want := range map[string]Shard{"1/1": {1, 1}, "2/5": {2, 5}, "1000/1000": {1000, 1000}} {
+		if got, err := ParseShard(in); err != nil || got != want || got.String() != in {
+			t.Errorf("%s: got %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "1", "/", "1/", "/2", "0/2", "3/2", "-1/2", "1/0", "1/2/3", "a/b", "1/1001", " 1/2", "1.5/2"} {
+		if got, err := ParseShard(in); err == nil || !strings.Contains(err.Error(), "want I/N such as 1/3") {
+			t.Errorf("%q: got %v, %v, want an error that says what to write", in, got, err)
+		}
+	}
+}
