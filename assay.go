@@ -199,9 +199,11 @@ type Noise struct {
 	Of   int `json:"of"`   // … of so many that lasted as long
 }
 
-// A Placebo is what changed in a machine's twin that did nothing for as long.
+// A Placebo is what changed in a machine that did nothing: the twin of a machine
+// under test, or one made to find out.
 type Placebo struct {
-	Image   string   `json:"image"` // digest
+	Image   string   `json:"image"`           // digest
+	Scope   string   `json:"scope,omitempty"` // empty: the machine was as launched; else what it was made into: it tells nothing of others
 	Seconds float64  `json:"seconds"`
 	Changes []Change `json:"changes"`
 }

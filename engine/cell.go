@@ -18,6 +18,7 @@ type mute struct{}
 func (mute) event(Event)                               {}
 func (mute) reserve(context.Context, int, int64) error { return nil }
 func (mute) release(int, int64)                        {}
+func (mute) spare(context.Context, int64, func()) bool { return false }
 func (mute) keep(context.Context, assay.Cell, []Live)  {}
 func (s *Session) planning() bool                      { _, ok := s.host.(mute); return ok }
 func (s *Session) isKept(v assay.Verdict) bool {
@@ -32,7 +33,8 @@ func newSession(ctx context.Context, cancel context.CancelCauseFunc, env Env, j 
 	c := j.Cell
 	c.Started = time.Now()
 	return &Session{env: env, job: j, host: h, ctx: ctx, cancel: cancel, began: c.Started, cell: &c, seen: map[string]bool{},
-		dir: filepath.Join(env.StateDir, "run", j.owner())}
+		placebos: map[PlaceboQuery]*PlaceboHistory{},
+		dir:      filepath.Join(env.StateDir, "run", j.owner())}
 }
 
 // runCell runs one cell to its end: nothing that it made is left, but for the
@@ -57,6 +59,7 @@ func runSource(ctx context.Context, env Env, j job, h host, script *Script) (*as
 	if err == nil {
 		err = s.evaluate()
 	}
+	s.endBeside()
 	s.settle(judge(ctx, s.cell, err))
 	if s.isKept(s.cell.Verdict) && ctx.Err() == nil {
 		h.keep(ctx, *s.copy(), s.lives())
@@ -92,7 +95,7 @@ func (s *Session) copy() *assay.Cell {
 	c := *s.cell
 	c.Steps, c.Machines, c.Files = slices.Clone(c.Steps), slices.Clone(c.Machines), slices.Clone(c.Files)
 	c.Captures, c.Diffs, c.Grades = slices.Clone(c.Captures), slices.Clone(c.Diffs), slices.Clone(c.Grades)
-	c.Checks, c.Metrics = slices.Clone(c.Checks), slices.Clone(c.Metrics)
+	c.Checks, c.Metrics, c.Placebos = slices.Clone(c.Checks), slices.Clone(c.Metrics), slices.Clone(c.Placebos)
 	return &c
 }
 

@@ -29,7 +29,7 @@ func ServeChild(ctx context.Context, env Env, in io.Reader, out io.Writer) error
 	defer cancel(nil)
 	go watchMemory(ctx, cancel)
 	confine()
-	h := &remote{pipe: p, grants: map[int]chan error{}, kept: make(chan struct{}, 1)}
+	h := &remote{pipe: p, grants: map[int]chan error{}, spares: map[int]func(){}, kept: make(chan struct{}, 1)}
 	go h.listen(cancel)
 	switch {
 	case first.Query != nil:
@@ -72,6 +72,7 @@ type remote struct {
 	mu     sync.Mutex
 	claims int // so far
 	grants map[int]chan error
+	spares map[int]func() // what to do when the room is needed
 }
 
 // orphanTime is how long a child whose parent died may take to close its machines.
@@ -98,6 +99,8 @@ func (r *remote) listen(cancel context.CancelCauseFunc) {
 			if ready != nil {
 				ready <- m.Grant.Failure.error()
 			}
+		case m.Revoke != 0:
+			r.revoke(m.Revoke)
 		}
 	}
 }
@@ -107,12 +110,7 @@ func (r *remote) listen(cancel context.CancelCauseFunc) {
 func (r *remote) event(e Event) { _ = r.pipe.send(message{Event: &e}) }
 
 func (r *remote) reserve(ctx context.Context, cpus int, memory int64) error {
-	ready := make(chan error, 1)
-	r.mu.Lock()
-	r.claims++
-	c := claim{ID: r.claims, CPUs: cpus, Memory: memory}
-	r.grants[c.ID] = ready
-	r.mu.Unlock()
+	c, ready := r.claim(cpus, memory, nil)
 	if err := r.pipe.send(message{Reserve: &c}); err != nil {
 		return fmt.Errorf("child: %w", err)
 	}
@@ -122,6 +120,19 @@ func (r *remote) reserve(ctx context.Context, cpus int, memory int64) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// claim makes a claim, and the channel that its answer arrives at.
+func (r *remote) claim(cpus int, memory int64, revoke func()) (claim, chan error) {
+	ready := make(chan error, 1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims++
+	r.grants[r.claims] = ready
+	if revoke != nil {
+		r.spares[r.claims] = revoke
+	}
+	return claim{ID: r.claims, CPUs: cpus, Memory: memory}, ready
 }
 
 func (r *remote) release(cpus int, memory int64) {

@@ -37,6 +37,10 @@ type Env struct {
 	// cell that it leaves out is new. It is asked once for a plan.
 	History func(ctx context.Context, cells []assay.Cell) (map[string]assay.Past, error)
 
+	// Placebos, if set, returns what earlier runs saw of machines that did nothing,
+	// newest first. It is asked at most once for each image and scope of a cell.
+	Placebos func(ctx context.Context, q PlaceboQuery) (PlaceboHistory, error)
+
 	// OnKeep, if set, is called in the parent when a cell has ended and its
 	// machines are to be kept (see Options.Keep). The machines live until it
 	// returns. ctx ends when the user interrupts the run.
@@ -78,6 +82,7 @@ type Options struct {
 	Jobs     int               // cells at a time; default: as many as the host has processors
 	Keep     Keep              // default: KeepNever
 	Timeout  time.Duration     // of each cell; default: DefaultTimeout
+	Placebo  PlaceboPolicy     // default: PlaceboAuto
 	Command  []string          // argv as the user typed it, for the record
 	Child    []string          // argv that starts ServeChild; empty: scripts are evaluated in this process
 }

@@ -19,8 +19,10 @@ import (
 // A machine is one that a session owns.
 type machine struct {
 	vm.Machine
-	spec vm.Spec
-	line net.Listener // its control socket, if a verb asked for one
+	spec   vm.Spec
+	driver string
+	line   net.Listener // its control socket, if a verb asked for one
+	twin   bool         // no part of the test: see Session.Twin
 }
 
 // driver returns the driver that scripts call name.
@@ -78,13 +80,17 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch f
 		s.host.release(spec.CPUs, spec.Memory)
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
-	own := &machine{Machine: m, spec: spec}
+	own := &machine{Machine: m, spec: spec, driver: driver}
+	return own, spec, s.book(own)
+}
+
+// book notes a machine that lives.
+func (s *Session) book(m *machine) error {
 	s.mu.Lock()
-	s.machines = append(s.machines, own)
+	s.machines = append(s.machines, m)
 	s.mu.Unlock()
-	live := Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: spec.Name, ID: m.ID(), Image: spec.Image.Name,
-		Driver: driver, PID: os.Getpid(), Started: time.Now()}
-	return own, spec, writeLive(s.ledger(spec.Name), live)
+	return writeLive(s.ledger(m.spec.Name), Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: m.spec.Name, ID: m.ID(),
+		Image: m.spec.Image.Name, Driver: m.driver, PID: os.Getpid(), Started: time.Now()})
 }
 
 // Accel returns how the driver runs guests here, such as "kvm"; empty if it
@@ -126,7 +132,7 @@ const maxMachines = 64
 func (s *Session) machineName(spec vm.Spec) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.machines) == maxMachines {
+	if s.countReal() == maxMachines {
 		return "", Scriptf("launch: got more than %d machines, want fewer", maxMachines)
 	}
 	taken := func(n string) bool {
@@ -146,6 +152,16 @@ func (s *Session) machineName(spec vm.Spec) (string, error) {
 		return "", Scriptf("launch: for parameter name: got %q twice, want another name", spec.Name)
 	}
 	return spec.Name, nil
+}
+
+// countReal returns how many machines the test has; s.mu is held.
+func (s *Session) countReal() (n int) {
+	for _, m := range s.machines {
+		if !m.twin {
+			n++
+		}
+	}
+	return n
 }
 
 // plain replaces what may not stand in a machine's name.
@@ -206,7 +222,9 @@ func (s *Session) closeMachine(m *machine) error {
 	if m.line != nil {
 		m.line.Close()
 	}
-	s.saveConsole(m)
+	if !m.twin {
+		s.saveConsole(m)
+	}
 	done := make(chan error, 1)
 	go func() { done <- m.Close() }()
 	var err error

@@ -108,7 +108,7 @@ func (p *planner) add(src source, c assay.Cell) {
 		return
 	}
 	p.jobs = append(p.jobs, job{RunID: p.opt.RunID, Index: len(p.jobs) + 1, Cell: c, Path: src.path,
-		Given: p.opt.Params, Dir: p.opt.Dir, Timeout: p.opt.Timeout, Keep: p.opt.Keep})
+		Given: p.opt.Params, Dir: p.opt.Dir, Timeout: p.opt.Timeout, Keep: p.opt.Keep, Placebo: p.opt.Placebo})
 }
 
 func cellID(c assay.Cell) string {

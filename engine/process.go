@@ -215,6 +215,8 @@ func (w *watch) serve(ctx context.Context, p *process, m message, served *sync.W
 			err := w.seat.reserve(ctx, m.Reserve.CPUs, m.Reserve.Memory)
 			_ = p.pipe.send(message{Grant: &grant{m.Reserve.ID, newFailure(err)}}) // receive sees a dead child
 		})
+	case m.Spare != nil:
+		_ = p.pipe.send(message{Grant: w.spare(p, *m.Spare)})
 	case m.Release != nil:
 		w.seat.release(m.Release.CPUs, m.Release.Memory)
 	case m.Keep != nil:

@@ -32,6 +32,8 @@ type pool struct {
 	free  Capacity
 	held  map[string]Capacity // by cell
 	queue []*request
+
+	spares []*spare // granted, oldest first
 }
 
 type request struct {
@@ -93,6 +95,9 @@ func (p *pool) release(cell string, cpus int, memory int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.give(cell, Capacity{cpus, memory + overhead}, -1)
+	if cpus == 0 {
+		p.unspare(cell, memory+overhead)
+	}
 	p.serve()
 }
 
@@ -101,6 +106,7 @@ func (p *pool) releaseAll(cell string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.give(cell, p.held[cell], -1)
+	p.spares = slices.DeleteFunc(p.spares, func(s *spare) bool { return s.cell == cell })
 	p.serve()
 }
 
@@ -133,7 +139,7 @@ func (p *pool) serveOne() bool {
 		}
 		blocked = true
 	}
-	return p.unlock()
+	return !p.reclaim() && p.unlock()
 }
 
 func (p *pool) fits(c Capacity) bool { return c.CPUs <= p.free.CPUs && c.Memory <= p.free.Memory }

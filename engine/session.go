@@ -34,6 +34,11 @@ type Session struct {
 	machines []*machine
 	closers  []func()
 	seen     map[string]bool // names of artifacts
+	placebos map[PlaceboQuery]*PlaceboHistory
+
+	beside     context.Context // of what runs beside the script; nil: nothing does
+	stopBeside func()
+	besides    sync.WaitGroup
 }
 
 // A host is what a cell needs of the process that runs the whole run.
@@ -43,6 +48,9 @@ type host interface {
 	// never will.
 	reserve(ctx context.Context, cpus int, memory int64) error
 	release(cpus int, memory int64)
+	// spare is reserve for a machine that may be missing: it does not wait, and
+	// calls revoke as soon as another machine needs the room.
+	spare(ctx context.Context, memory int64, revoke func()) bool
 	// keep returns when the user lets go of the cell's machines.
 	keep(ctx context.Context, c assay.Cell, machines []Live)
 }
@@ -57,6 +65,7 @@ type job struct {
 	Dir     string            `json:"dir"`   // they count from here
 	Timeout time.Duration     `json:"timeout"`
 	Keep    Keep              `json:"keep"`
+	Placebo PlaceboPolicy     `json:"placebo"`
 }
 
 // owner names the cell to drivers, so that what it left behind can be swept

@@ -19,10 +19,12 @@ type message struct {
 	Grant  *grant `json:"grant,omitempty"`  // answers Reserve
 	Kept   bool   `json:"kept,omitempty"`   // answers Keep
 	Cancel bool   `json:"cancel,omitempty"` // the user interrupts
+	Revoke int    `json:"revoke,omitempty"` // the id of a Spare that was granted: its room is needed
 
 	// From the child. The last message is Sheet, Done or Failed.
 	Event   *Event   `json:"event,omitempty"`
 	Reserve *claim   `json:"reserve,omitempty"`
+	Spare   *claim   `json:"spare,omitempty"` // answered by Grant
 	Release *claim   `json:"release,omitempty"`
 	Keep    *keeping `json:"keep,omitempty"`
 	Sheet   *sheet   `json:"sheet,omitempty"`
