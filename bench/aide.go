@@ -1,0 +1,17 @@
+package main
+
+// aideConfig makes AIDE look at what a capture looks at: every file's type,
+// mode, owner, size, link target and SHA-256, on the disk and nowhere else.
+const aideConfig = `database_in=file:/var/lib/aide/bench.db
+database_out=file:/var/lib/aide/bench.db
+gzip_dbout=no
+report_url=stdout
+All = p+ftype+i+l+n+u+g+s+m+c+acl+xattrs+sha256
+!/proc
+!/sys
+!/dev
+!/run
+!/tmp
+!/var/lib/aide
+/ All
+`

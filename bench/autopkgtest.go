@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A testbed is a running autopkgtest-virt-qemu: a program that makes a machine
+// when it is told "open" and says how to run commands in it.
+type testbed struct {
+	in   io.WriteCloser
+	out  *bufio.Reader
+	wait func() error
+	said strings.Builder
+}
+
+// wrapper writes the QEMU that autopkgtest-virt-qemu is given: one that boots the
+// image's kernel and uses no KVM, which autopkgtest would take wherever there is
+// a device.
+func (st *Stage) wrapper() (string, error) {
+	path := filepath.Join(st.dir, "qemu-system-x86_64")
+	var b strings.Builder
+	b.WriteString("#!/bin/sh\nfor a; do\n  shift\n  [ \"$a\" = -enable-kvm ] || set -- \"$@\" \"$a\"\ndone\nexec /usr/bin/qemu-system-x86_64 \"$@\"")
+	for _, word := range append(append([]string{"-machine", "q35"}, hardware...), st.kernel()...) {
+		b.WriteString(" '" + word + "'")
+	}
+	b.WriteString("\n")
+	return path, os.WriteFile(path, []byte(b.String()), 0o700)
+}
+
+// startTestbed starts the program. It makes no machine yet.
+func (st *Stage) startTestbed(ctx context.Context, qemu string) (*testbed, error) {
+	t := &testbed{}
+	cmd := st.make(ctx, "autopkgtest-virt-qemu", "-q", qemu, "--qemu-architecture", "x86_64", "--timeout-reboot", "600",
+		"-c", strconv.Itoa(guestCPUs), "--ram-size", strconv.Itoa(guestMemory>>20), "-o", st.dir, st.image.Disk)
+	cmd.Env = append(cmd.Env, "TMPDIR="+st.dir)
+	cmd.Stderr = &t.said
+	var err error
+	if t.in, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	t.out, t.wait = bufio.NewReader(out), cmd.Wait
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	_, err = t.answer()
+	return t, err
+}
+
+// tell gives a command and returns the words of the answer.
+func (t *testbed) tell(command string) ([]string, error) {
+	if _, err := io.WriteString(t.in, command+"\n"); err != nil {
+		return nil, err
+	}
+	return t.answer()
+}
+
+// answer reads one line that begins with ok.
+func (t *testbed) answer() ([]string, error) {
+	line, err := t.out.ReadString('\n')
+	words := strings.Fields(line)
+	if err == nil && (len(words) == 0 || words[0] != "ok") {
+		err = fmt.Errorf("got %q, want ok", line)
+	}
+	if err != nil {
+		said := t.said.String()
+		return nil, fmt.Errorf("autopkgtest-virt-qemu: %w: %s", err, said[max(0, len(said)-1024):])
+	}
+	return words[1:], nil
+}
+
+// execute returns the command line before which a command runs in the machine:
+// words with escapes, separated by commas.
+func (t *testbed) execute() ([]string, error) {
+	words, err := t.tell("print-execute-command")
+	if err != nil {
+		return nil, err
+	}
+	if len(words) == 0 {
+		return nil, fmt.Errorf("autopkgtest-virt-qemu: got no command, want one")
+	}
+	return unescape(words[0])
+}
+
+func unescape(list string) ([]string, error) {
+	var argv []string
+	for word := range strings.SplitSeq(list, ",") {
+		plain, err := url.PathUnescape(word)
+		if err != nil {
+			return nil, err
+		}
+		argv = append(argv, plain)
+	}
+	return argv, nil
+}
+
+// close has the machine destroyed and waits for the program.
+func (t *testbed) close() error {
+	io.WriteString(t.in, "quit\n") // a program that is gone has nothing to quit
+	t.in.Close()
+	io.Copy(io.Discard, t.out)
+	return t.wait()
+}
