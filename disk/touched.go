@@ -46,13 +46,15 @@ func (s *InodeSet) All() iter.Seq[uint32] {
 // Touched returns the inodes that changes can have altered: an inode is not in
 // it only if its entry and all blocks of its content, its map and its extended
 // attributes lie outside of changed, which is in bytes of the file system (see
-// Extents.Within, Disk.Differs). Entries that are not in use, and inodes that
+// Extents.Within, Differing). Entries that are not in use, and inodes that
 // contradict themselves, are in it.
 //
 // It tells the truth about two states of one file system that is laid out as
 // before: see LaidOutLike.
-func (fs *Ext4) Touched(changed Extents) (*InodeSet, error) {
-	t := &touching{fs: fs, changed: fs.andMoved(changed), set: newInodeSet(fs.super.inodes), budget: fs.count}
+func (fs *Ext4) Touched(changed Extents) (*InodeSet, error) { return fs.touched(nil, changed) }
+
+func (fs *Ext4) touched(before *Ext4, changed Extents) (*InodeSet, error) {
+	t := &touching{fs: fs, before: before, changed: fs.andMoved(changed), set: newInodeSet(fs.super.inodes), budget: fs.count}
 	err := fs.tables(func(g uint64, d group, used uint32) error {
 		for k := range used {
 			i, err := fs.entry(d, uint32(g)*fs.super.inodesInGroup+k+1)
@@ -68,7 +70,8 @@ func (fs *Ext4) Touched(changed Extents) (*InodeSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.set, t.values()
+	t.values()
+	return t.set, nil
 }
 
 // andMoved adds the blocks that the journal replaces: the change is in the journal.
@@ -85,6 +88,7 @@ func (fs *Ext4) andMoved(changed Extents) Extents {
 
 type touching struct {
 	fs      *Ext4
+	before  *Ext4 // nil: entries in changed are touched, whatever they say
 	changed Extents
 	set     *InodeSet
 	budget  uint64              // blocks of maps that may still be read: each belongs to one inode
@@ -99,7 +103,7 @@ func (t *touching) block(first, n uint64) bool {
 // inode reports whether an inode was touched, but for values that have inodes
 // of their own.
 func (t *touching) inode(i *Inode) bool {
-	if t.changed.Overlaps(i.at, t.fs.super.inodeSize) || i.acl != 0 && t.block(i.acl, 1) {
+	if t.entry(i) || i.acl != 0 && t.block(i.acl, 1) {
 		return true
 	}
 	err := t.fs.visit(i, visitor{
@@ -137,7 +141,7 @@ func (t *touching) hold(i *Inode) error {
 }
 
 // values adds the inodes whose values' inodes were touched.
-func (t *touching) values() error {
+func (t *touching) values() {
 	for holder, owners := range t.held {
 		if !t.set.Has(holder) {
 			continue
@@ -146,7 +150,6 @@ func (t *touching) values() error {
 			t.set.add(n, true)
 		}
 	}
-	return nil
 }
 
 // maxOrphans bounds the list of deleted inodes.
