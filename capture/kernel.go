@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -29,7 +30,7 @@ func (kernel) Collect(ctx context.Context, src Source, out *Sink) error {
 		}
 		out.Add(Record{Module, Escape(f[0]), a})
 	}
-	settings(ctx, src, out, "/proc/sys", 0)
+	settings(ctx, src, out)
 	return ctx.Err()
 }
 
@@ -55,38 +56,57 @@ var restless = []struct{ glob, why string }{
 
 // restlessSetting reports whether a dotted name is on the list.
 func restlessSetting(name string) bool {
-	for _, keep := range []string{".conf.default.", ".conf.all.", ".neigh.default."} {
-		if strings.Contains(name+".", keep) {
+	listed := slices.ContainsFunc(restless, func(r struct{ glob, why string }) bool {
+		// Almost every name ends here; to match all globs takes longer than the kernel.
+		if len(name) < 3 || name[:3] != r.glob[:3] {
 			return false
 		}
-	}
-	return slices.ContainsFunc(restless, func(r struct{ glob, why string }) bool {
 		ok, _ := path.Match(r.glob, name)
 		return ok
 	})
+	return listed && !slices.ContainsFunc([]string{".conf.default.", ".conf.all.", ".neigh.default."}, func(keep string) bool {
+		return strings.Contains(name+".", keep)
+	})
 }
 
-// maxDepth is how deep /proc/sys is walked; no kernel's is deeper.
-const maxDepth = 10
+// Bounds of /proc/sys; no kernel's is deeper.
+const (
+	maxDepth   = 10
+	maxSetting = 64 << 10
+)
 
-// settings walks /proc/sys. Settings that may only be written are left out.
-func settings(ctx context.Context, src Source, out *Sink, dir string, depth int) {
-	found, err := src.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		out.Problem("kernel: %s: %s", dir, cause(err))
+// reader is a Source that reads many small files in one go.
+type reader interface {
+	// readTree gives visit each file below root, of at most maxSetting bytes, that
+	// is wanted, as are the folders on the way, and may be read by anybody. data is
+	// good until visit returns. What cannot be read has an err.
+	readTree(ctx context.Context, root string, wanted func(p string) bool, visit func(p string, data []byte, err error))
+}
+
+func (s source) readTree(ctx context.Context, root string, wanted func(p string) bool, visit func(p string, data []byte, err error)) {
+	if r, ok := s.Source.(reader); ok {
+		r.readTree(ctx, root, wanted, visit)
+		return
+	}
+	s.readBelow(ctx, root, 0, wanted, visit)
+}
+
+func (s source) readBelow(ctx context.Context, dir string, depth int, wanted func(p string) bool, visit func(p string, data []byte, err error)) {
+	found, err := s.ReadDir(dir)
+	if err != nil {
+		visit(dir, nil, err)
 	}
 	for _, e := range found {
 		p := path.Join(dir, e.Name())
-		name := strings.ReplaceAll(strings.TrimPrefix(p, "/proc/sys/"), "/", ".")
 		switch {
 		case ctx.Err() != nil || depth > maxDepth:
 			return
-		case restlessSetting(name):
+		case !wanted(p):
 		case e.IsDir():
-			settings(ctx, src, out, p, depth+1)
-		case writeOnly(e):
-		default:
-			setting(src, out, p, name)
+			s.readBelow(ctx, p, depth+1, wanted, visit)
+		case !writeOnly(e):
+			data, err := s.ReadFile(p, maxSetting)
+			visit(p, data, err)
 		}
 	}
 }
@@ -97,15 +117,36 @@ func writeOnly(e fs.DirEntry) bool {
 	return err == nil && info.Mode().Perm()&0o444 == 0
 }
 
-func setting(src Source, out *Sink, p, name string) {
-	data, err := src.ReadFile(p, 64<<10)
+// settings emits what lies below /proc/sys. Settings that may only be written are
+// left out.
+func settings(ctx context.Context, src Source, out *Sink) {
+	source{src}.readTree(ctx, "/proc/sys",
+		func(p string) bool { return !restlessSetting(settingName(p)) },
+		func(p string, data []byte, err error) { setting(out, p, data, err) })
+}
+
+// settingName is the dotted name of a file below /proc/sys.
+func settingName(p string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(p, "/proc/sys/"), "/", ".")
+}
+
+// valueless is how settings say that they have no value on this machine.
+var valueless = []error{fs.ErrNotExist, syscall.EINVAL, syscall.EIO, syscall.EOPNOTSUPP, syscall.ENODATA}
+
+func setting(out *Sink, p string, data []byte, err error) {
 	switch {
 	case err == nil:
-		value := strings.Join(strings.Fields(string(data)), " ")
-		out.Add(Record{Sysctl, Escape(name), attrs("value", line(value))})
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.ENODATA):
-		// Settings that have no value on this machine say so in these ways.
-	default:
+		out.Add(Record{Sysctl, Escape(settingName(p)), attrs("value", line(squeeze(data)))})
+	case !slices.ContainsFunc(valueless, func(v error) bool { return errors.Is(err, v) }):
 		out.Problem("kernel: %s: %s", p, cause(err))
 	}
+}
+
+// squeeze makes one space of each stretch of them.
+func squeeze(data []byte) string {
+	data = bytes.TrimSpace(data)
+	if !bytes.ContainsAny(data, " \t\n\r\v\f") {
+		return string(data)
+	}
+	return string(bytes.Join(bytes.Fields(data), []byte(" ")))
 }

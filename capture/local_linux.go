@@ -80,12 +80,7 @@ func (l *local) ReadFile(p string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := regular(fd, p)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readBounded(f, p, limit)
+	return slurp(fd, p, limit)
 }
 
 func (l *local) ReadDir(p string) ([]fs.DirEntry, error) { return os.ReadDir(p) }
