@@ -23,19 +23,19 @@ type Past struct {
 	Failed  bool    `json:"failed"`  // it fell short or broke when it ran last
 }
 
-// A Trend is one number of each test, by OS version and over time.
+// A Trend is one number of each test, by OS version or version of assay, and over time.
 type Trend struct {
 	Metric  string        `json:"metric"`
-	By      string        `json:"by"`      // test, axis or rule: what a row's Name is
-	Columns []TrendColumn `json:"columns"` // by OS, then in version order
+	By      string        `json:"by"`      // test, axis, rule or metric: what a row's Name is
+	Columns []TrendColumn `json:"columns"` // by OS, then in version order; versions of assay by their first run
 	Rows    []TrendRow    `json:"rows"`    // sorted by script, test, variant, subject, name
 }
 
-// A TrendColumn is one OS version.
+// A TrendColumn is one OS version, or one version of assay.
 type TrendColumn struct {
-	OS      string `json:"os"`
+	OS      string `json:"os"` // "assay" for a version of assay
 	Version string `json:"version"`
-	Key     string `json:"key"` // sortable: see VersionKey
+	Key     string `json:"key"` // sortable: see VersionKey; of assay the moment of its first run
 }
 
 // A TrendRow is one test of one subject with one driver.
@@ -44,7 +44,8 @@ type TrendRow struct {
 	Test    string      `json:"test"`
 	Variant string      `json:"variant,omitempty"`
 	Subject string      `json:"subject,omitempty"`
-	Name    string      `json:"name,omitempty"` // of the axis or the rule; empty by test
+	Name    string      `json:"name,omitempty"`  // of the axis, the rule or the metric; empty by test
+	Place   string      `json:"place,omitempty"` // debian-12, where the columns are versions of assay
 	Driver  string      `json:"driver"`
 	Arch    string      `json:"arch"`
 	Cells   []TrendCell `json:"cells"` // one for each column

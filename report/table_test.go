@@ -128,6 +128,22 @@ func trendFixture() assay.Trend {
 		}}
 }
 
+// benchFixture is two metrics of different size, by version of assay.
+func benchFixture() assay.Trend {
+	at := func(values ...float64) (c assay.TrendCell) {
+		for _, v := range values {
+			c.Points = append(c.Points, assay.TrendPoint{Run: "r", Started: day, Verdict: assay.Pass, Value: v, Known: true})
+		}
+		return c
+	}
+	row := func(test, variant string, cells ...assay.TrendCell) assay.TrendRow {
+		return assay.TrendRow{Script: "bench", Test: test, Variant: variant, Name: "median", Place: "debian-12", Driver: "bench", Cells: cells}
+	}
+	return assay.Trend{Metric: "median", By: "metric",
+		Columns: []assay.TrendColumn{{OS: "assay", Version: "0.1.0-aaaa"}, {OS: "assay", Version: "0.1.0-bbbb"}},
+		Rows: []assay.TrendRow{row("exec", "assay", at(0.04, 0.02), at(0.0301)), row("in", "scp", at(12.25, 12.26), at(0, 1234.5))}}
+}
+
 func TestTrendTable(t *testing.T) {
 	for _, metric := range []string{"score", "letter", "seconds"} {
 		trend := trendFixture()
@@ -139,6 +155,9 @@ func TestTrendTable(t *testing.T) {
 	var b bytes.Buffer
 	must(t, Trend(&b, trendFixture(), 76, false))
 	golden(t, "trend-76.txt", b.Bytes())
+	b.Reset()
+	must(t, Trend(&b, benchFixture(), 0, false))
+	golden(t, "trend-metric.txt", b.Bytes())
 	b.Reset()
 	must(t, Trend(&b, assay.Trend{By: "test"}, 0, false))
 	if !strings.Contains(b.String(), "nothing to show") {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 
 	"assay"
@@ -45,7 +46,7 @@ func trendGrid(t assay.Trend, n int) grid {
 		line, colours := []string{names[i]}, []paint{""}
 		low, high := span(row)
 		for _, cell := range row.Cells {
-			text, c := trendCell(t.Metric, cell, low, high, n)
+			text, c := trendCell(t, cell, low, high, n)
 			line, colours = append(line, text), append(colours, c)
 		}
 		g.rows, paints = append(g.rows, line), append(paints, colours)
@@ -68,7 +69,7 @@ func rowNames(t assay.Trend) (names []string) {
 		if r.Variant != "" {
 			parts[0] += "[" + r.Variant + "]"
 		}
-		for _, more := range []string{r.Subject, r.Name} {
+		for _, more := range []string{r.Subject, r.Name, r.Place} {
 			if more != "" {
 				parts = append(parts, more)
 			}
@@ -95,26 +96,44 @@ func span(row assay.TrendRow) (low, high float64) {
 }
 
 // trendCell returns what stands in one cell: B 86.5 +2 ▅▆▇.
-func trendCell(metric string, c assay.TrendCell, low, high float64, n int) (string, paint) {
+func trendCell(t assay.Trend, c assay.TrendCell, low, high float64, n int) (string, paint) {
 	last, ok := c.Last()
 	if !ok {
 		return "–", dim
 	}
-	parts, colour := []string{trendValue(metric, last)}, letterPaint[last.Letter]
+	parts, colour := []string{trendValue(t, last)}, letterPaint[last.Letter]
 	if !last.Known || last.Letter == "" {
 		colour = verdictPaint[last.Verdict]
 	}
-	if d, ok := c.Delta(); ok && metric != "letter" && last.Known && math.Abs(d) >= 0.05 {
-		parts = append(parts, signed(d))
+	if d, ok := c.Delta(); ok && last.Known {
+		parts = append(parts, trendDelta(t, last.Value, d)...)
 	}
 	return strings.Join(append(parts, spark(c.Points[max(0, len(c.Points)-n):], low, high)), " "), colour
 }
 
+// trendDelta returns how the newest value changed, if that is worth a word:
+// by metric in per cent, because each has a unit of its own.
+func trendDelta(t assay.Trend, value, delta float64) []string {
+	if before := value - delta; t.By == "metric" && before != 0 {
+		delta = delta / math.Abs(before) * 100
+	}
+	switch {
+	case t.Metric == "letter", math.Abs(delta) < 0.05, t.By == "metric" && math.Abs(delta) < 0.5:
+		return nil
+	case t.By == "metric":
+		return []string{signed(math.Round(delta)) + "%"}
+	}
+	return []string{signed(delta)}
+}
+
 // trendValue returns the newest value in the words of its metric.
-func trendValue(metric string, p assay.TrendPoint) string {
+func trendValue(t assay.Trend, p assay.TrendPoint) string {
+	metric := t.Metric
 	switch {
 	case !p.Known:
 		return clean(string(p.Verdict), 20)
+	case t.By == "metric":
+		return threeDigits(p.Value)
 	case metric == "letter" && p.Letter != "":
 		return clean(p.Letter, 4)
 	case metric == "letter":
@@ -125,6 +144,14 @@ func trendValue(metric string, p assay.TrendPoint) string {
 		return clean(p.Letter, 4) + " " + points(p.Value)
 	}
 	return points(p.Value)
+}
+
+// threeDigits writes a number whose size is not known beforehand.
+func threeDigits(f float64) string {
+	if math.Abs(f) >= 100 {
+		return number(math.Round(f))
+	}
+	return strconv.FormatFloat(f, 'g', 3, 64)
 }
 
 // signed returns a difference with its sign.

@@ -97,6 +97,45 @@ func TestTrend(t *testing.T) {
 	}
 	expect(t, second(db.Trend(TrendQuery{Metric: "beauty"})), "trend: beauty by test: not known; metrics are [score letter")
 	expect(t, second(db.Trend(TrendQuery{By: "axis", Metric: "boot"})), "trend: boot by axis: not known")
+	expect(t, second(db.Trend(TrendQuery{Columns: "colour"})), `trend: columns: got "colour", want one of [os version]`)
+}
+
+// A metric is found by its name. One that a cell has several times is its mean.
+func TestTrendByMetric(t *testing.T) {
+	db := openTemp(t)
+	for i := range 2 {
+		at := day.AddDate(0, 0, i)
+		c := one("bench", "12", "", assay.Pass, 90, at)
+		c.Metrics = []assay.Metric{{Name: "median", Value: float64(2 + i), Unit: "seconds"}, {Name: "sample", Value: 1}, {Name: "sample", Value: 4}}
+		record(t, db, runOf(fmt.Sprintf("run-%d", i), at, c))
+	}
+	for glob, want := range map[string][]string{
+		"median": {" debian-12", "bench  median: [2 3 1 true]"},
+		"s*":     {" debian-12", "bench  sample: [2.5 2.5 0 true]"},
+		"":       {" debian-12", "bench  median: [2 3 1 true]", "bench  sample: [2.5 2.5 0 true]"},
+	} {
+		got, err := db.Trend(TrendQuery{By: "metric", Metric: glob})
+		must(t, err)
+		same(t, shape(got), want)
+	}
+}
+
+// Versions of assay are columns in the order of their first run, whatever they
+// are called, and what ran on two OS versions stays two rows.
+func TestTrendByVersion(t *testing.T) {
+	db := openTemp(t)
+	for i, version := range []string{"0.1.0-ffff", "0.1.0-aaaa", "0.1.0-ffff"} {
+		at := day.AddDate(0, 0, i)
+		run := runOf(fmt.Sprintf("run-%d", i), at, one("a.star", "12", "s", assay.Pass, float64(90+i), at), one("a.star", "13", "s", assay.Pass, 80, at))
+		run.Version = version
+		record(t, db, run)
+	}
+	got, err := db.Trend(TrendQuery{Columns: "version"})
+	must(t, err)
+	same(t, shape(got), []string{" assay-0.1.0-ffff assay-0.1.0-aaaa", "a.star s : [90 92 2 true] [91 0 false]", "a.star s : [80 80 0 true] [80 0 false]"})
+	if got.Rows[0].Place != "debian-12" || got.Rows[1].Place != "debian-13" {
+		t.Errorf("got places %q and %q", got.Rows[0].Place, got.Rows[1].Place)
+	}
 }
 
 // The letter is the grade's: an axis or a rule has none.

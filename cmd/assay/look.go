@@ -199,19 +199,17 @@ func (a *app) trendCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "trend",
-		Short: "Show how a number changed, by OS version and over time",
+		Short: "Show how a number changed, by OS version or version of assay, and over time",
 		Example: `  assay trend
-  assay trend --os 'debian-1*' --metric findings --by rule`,
+  assay trend --os 'debian-1*' --metric findings --by rule
+  assay trend --script bench --by metric --metric median --columns version`,
 		Args: operands(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if q.Since, err = parseSince("trend", since); err != nil {
 				return err
 			}
-			if err := oneOf("trend", "metric", q.Metric, results.TrendMetrics...); err != nil {
-				return err
-			}
-			if err := oneOf("trend", "by", q.By, results.TrendRows...); err != nil {
+			if err := checkTrend(q); err != nil {
 				return err
 			}
 			return a.withDB(func(db *results.DB) error { return a.trend(db, q, asJSON) })
@@ -224,15 +222,27 @@ func (a *app) trendCommand() *cobra.Command {
 	fl.StringVar(&q.OS, "os", "", "only OS versions that match the `GLOB`, such as debian-1*")
 	fl.StringVar(&q.Driver, "driver", "", "only this hypervisor")
 	fl.StringVar(&since, "since", "", "only runs since a `TIME` such as 2026-11-23, or a duration such as 720h")
-	fl.StringVar(&q.Metric, "metric", results.TrendMetrics[0], "one of "+strings.Join(results.TrendMetrics, ", "))
+	fl.StringVar(&q.Metric, "metric", results.TrendMetrics[0], "one of "+strings.Join(results.TrendMetrics, ", ")+"; with --by metric a glob on the name of a stored one")
 	fl.StringVar(&q.By, "by", results.TrendRows[0], "a row for each "+strings.Join(results.TrendRows, ", "))
+	fl.StringVar(&q.Columns, "columns", results.TrendColumns[0], "a column for each version of the guest's os, or each version of assay: "+strings.Join(results.TrendColumns, ", "))
 	fl.IntVar(&q.Last, "last", 20, "how many runs back")
 	fl.BoolVar(&asJSON, "json", false, "print JSON")
 	must(c.RegisterFlagCompletionFunc("metric", words(results.TrendMetrics...)))
 	must(c.RegisterFlagCompletionFunc("by", words(results.TrendRows...)))
+	must(c.RegisterFlagCompletionFunc("columns", words(results.TrendColumns...)))
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	a.dbFlag(c)
 	return c
+}
+
+// checkTrend checks the words of a question. A metric that is stored may have
+// any name.
+func checkTrend(q results.TrendQuery) error {
+	err := errors.Join(oneOf("trend", "by", q.By, results.TrendRows...), oneOf("trend", "columns", q.Columns, results.TrendColumns...))
+	if err == nil && q.By != "metric" {
+		err = oneOf("trend", "metric", q.Metric, results.TrendMetrics...)
+	}
+	return err
 }
 
 func (a *app) trend(db *results.DB, q results.TrendQuery, asJSON bool) error {
