@@ -141,7 +141,7 @@ func benchFixture() assay.Trend {
 	}
 	return assay.Trend{Metric: "median", By: "metric",
 		Columns: []assay.TrendColumn{{OS: "assay", Version: "0.1.0-aaaa"}, {OS: "assay", Version: "0.1.0-bbbb"}},
-		Rows: []assay.TrendRow{row("exec", "assay", at(0.04, 0.02), at(0.0301)), row("in", "scp", at(12.25, 12.26), at(0, 1234.5))}}
+		Rows:    []assay.TrendRow{row("exec", "assay", at(0.04, 0.02), at(0.0301)), row("in", "scp", at(12.25, 12.26), at(0, 1234.5))}}
 }
 
 func TestTrendTable(t *testing.T) {
