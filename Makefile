@@ -16,7 +16,7 @@ TEST_PACKAGES := ovmf cpio sqlite3 fdisk dosfstools mtools
 AS_ROOT       := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := build
-.PHONY: build agent demo test test-tools test-fast generate check clean help FORCE
+.PHONY: build agent demo test test-tools test-fast bench generate check clean help FORCE
 
 build: agent ## Build bin/assay, with the agent inside
 	@mkdir -p bin
@@ -48,6 +48,11 @@ test-tools:
 
 test-fast: build ## Run the tests that need no VM, in seconds
 	ASSAY_HOME='$(CURDIR)/out/none' go test -short -timeout 10m $(TESTFLAGS) ./...
+
+bench: build ## Compare assay with its peers, and record it; BENCHFLAGS='-only launch,exec -n 3', see docs/bench.md
+	go build -ldflags '$(LDFLAGS)' -o bin/bench ./bench
+	bin/assay doctor --fix
+	bin/bench -install $(BENCHFLAGS)
 
 generate: build ## Write the generated files again: the stub and the reference of the verbs
 	bin/assay doc --stub > builtins/api.py
