@@ -244,6 +244,10 @@ type Metric struct {
 	Unit  string  `json:"unit"` // seconds, bytes, count
 }
 
+// QueueSeconds is the metric that says how long a cell waited until the host had
+// room for one of its machines. It is part of the cell's seconds.
+const QueueSeconds = "queue_seconds"
+
 // An Artifact is a file kept beside the results, named by its digest.
 type Artifact struct {
 	Name   string `json:"name"` // console.log, capture-1.json.zst

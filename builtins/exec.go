@@ -41,14 +41,17 @@ func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value
 	m := a.Machine
 	s.Describe(a.Command.String(), m.vm.ID())
 	timeout := time.Duration(a.Timeout)
-	bounded, cancel := context.WithTimeoutCause(ctx, timeout+answerTime, fmt.Errorf("no answer in %s", timeout+answerTime))
+	clock := engine.NewClock(m.vm, timeout)
+	bounded, cancel := clock.Plus(answerTime).Context(ctx, func() error { return fmt.Errorf("no answer in %s%s", timeout+answerTime, clock.Told()) })
 	defer cancel()
 	out, errs := newOutput(s), newOutput(s)
 	m.ran.Store(true)
 	began := time.Now()
 	var exit guest.Exit
 	err := m.use(bounded, func(c *guest.Client) (err error) {
-		exit, err = c.Exec(bounded, a.command(), a.stdin(), out, errs)
+		cmd, stop := m.timed(a.command(), clock)
+		defer stop()
+		exit, err = c.Exec(bounded, cmd, a.stdin(), out, errs)
 		return err
 	})
 	if code, ok := notStarted(err); ok {
@@ -59,6 +62,7 @@ func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value
 		exit = guest.Exit{Code: -1, Duration: time.Since(began)} // it never ended
 	}
 	r := newExecResult(s, a, exit, out, errs)
+	r.late = clock.Told()
 	s.AddExec(r.record)
 	switch {
 	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
@@ -69,6 +73,18 @@ func runExec(ctx context.Context, s *engine.Session, a execArgs) (starlark.Value
 		return nil, &engine.SubjectError{Err: fmt.Errorf("exec: %s: %s", a.Command, r.how()), Detail: r.lastWords()}
 	}
 	return r, nil
+}
+
+// timed lets the clock end a command instead of the guest, which cannot tell
+// when the host is too busy to run it. An agent that is too old for that counts
+// by itself.
+func (m *Machine) timed(cmd guest.Command, clock *engine.Clock) (guest.Command, func()) {
+	if !m.info.Expires {
+		return cmd, func() {}
+	}
+	over, stop := clock.After()
+	cmd.Timeout, cmd.Expire = engine.Patience*cmd.Timeout, over
+	return cmd, stop
 }
 
 func (a execArgs) command() guest.Command {
@@ -109,6 +125,7 @@ type ExecResult struct {
 	stdout  string
 	stderr  string
 	seconds float64
+	late    string // how much of it the host was too busy; empty: hardly
 }
 
 var execResultType = &engine.Type{
@@ -150,7 +167,7 @@ func (r *ExecResult) ok() bool { return r.record.Code == 0 && !r.record.TimedOut
 func (r *ExecResult) how() string {
 	switch {
 	case r.record.TimedOut:
-		return fmt.Sprintf("still running after %.3gs, killed", r.seconds)
+		return fmt.Sprintf("still running after %.3gs%s, killed", r.seconds, r.late)
 	case r.record.Signal != "":
 		return "ended by " + r.record.Signal
 	}

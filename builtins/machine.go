@@ -94,7 +94,8 @@ func (m *Machine) line(ctx context.Context) (*guest.Client, error) {
 	if m.client != nil && m.client.Err() == nil {
 		return m.client, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, dialTime, fmt.Errorf("no answer in %s", dialTime))
+	clock := engine.NewClock(m.vm, dialTime)
+	ctx, cancel := clock.Context(ctx, func() error { return fmt.Errorf("no answer in %s%s", dialTime, clock.Told()) })
 	defer cancel()
 	conn, err := m.vm.Dial(ctx)
 	if err != nil {
@@ -123,20 +124,20 @@ func (m *Machine) use(ctx context.Context, f func(*guest.Client) error) error {
 	}
 	beats, stop := context.WithCancel(ctx)
 	defer stop()
-	go beat(beats, c)
+	go m.beat(beats, c)
 	return m.fail(ctx, f(c))
 }
 
 // beat asks the agent for an answer, again and again until ctx ends. One that
 // does not come ends the line.
-func beat(ctx context.Context, c *guest.Client) {
+func (m *Machine) beat(ctx context.Context, c *guest.Client) {
 	for {
 		select {
 		case <-time.After(beatPause):
 		case <-ctx.Done():
 			return
 		}
-		ping, cancel := context.WithTimeout(ctx, beatTime)
+		ping, cancel := engine.NewClock(m.vm, beatTime).Context(ctx, func() error { return context.DeadlineExceeded })
 		err := c.Ping(ping)
 		cancel()
 		if err != nil && ctx.Err() == nil {

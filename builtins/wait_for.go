@@ -31,7 +31,8 @@ func runWaitFor(ctx context.Context, s *engine.Session, a waitForArgs) (starlark
 		return nil, err
 	}
 	s.Describe(what, a.Machine.vm.ID())
-	bounded, cancel := context.WithTimeout(ctx, time.Duration(a.Timeout))
+	clock := engine.NewClock(a.Machine.vm, time.Duration(a.Timeout))
+	bounded, cancel := clock.Context(ctx, func() error { return context.DeadlineExceeded })
 	defer cancel()
 	err = a.Machine.use(ctx, func(c *guest.Client) error {
 		if a.Command.words() != nil {
@@ -43,7 +44,7 @@ func runWaitFor(ctx context.Context, s *engine.Session, a waitForArgs) (starlark
 	case err == nil:
 		return starlark.None, nil
 	case bounded.Err() != nil && ctx.Err() == nil && !errors.As(err, &infra):
-		return nil, &engine.SubjectError{Err: fmt.Errorf("wait_for: %s: not so after %s", what, a.Timeout)}
+		return nil, &engine.SubjectError{Err: fmt.Errorf("wait_for: %s: not so after %s%s", what, a.Timeout, clock.Told())}
 	}
 	return nil, fmt.Errorf("wait_for: %s: %w", what, err)
 }
@@ -75,7 +76,7 @@ func (a waitForArgs) what() (string, error) {
 // poll runs the command until it succeeds.
 func (a waitForArgs) poll(ctx context.Context, c *guest.Client) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		cmd := execArgs{Command: a.Command, Timeout: a.Timeout}.command()
+		cmd := execArgs{Command: a.Command, Timeout: engine.Patience * a.Timeout}.command()
 		exit, err := c.Exec(ctx, cmd, nil, nil, nil)
 		if _, ok := notStarted(err); err != nil && !ok {
 			return err

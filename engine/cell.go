@@ -47,12 +47,15 @@ func runCell(ctx context.Context, env Env, j job, h host) *assay.Cell {
 // runSource is runCell for a script that may be given as text. It also returns
 // the script's error as it was.
 func runSource(ctx context.Context, env Env, j job, h host, script *Script) (*assay.Cell, error) {
-	late := &InfraError{Err: fmt.Errorf("cell ran longer than %s; raise --timeout", j.Timeout)}
-	ctx, stop := context.WithTimeoutCause(ctx, j.Timeout, late)
-	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := newSession(ctx, cancel, env, j, h)
+	clock := s.clock()
+	ctx, stop := clock.Context(ctx, func() error {
+		return &InfraError{Err: fmt.Errorf("cell ran longer than %s%s; raise --timeout", j.Timeout, clock.Told())}
+	})
+	defer stop()
+	s.ctx = ctx
 	s.source = script
 	s.emit(Event{Kind: CellStart, Text: j.Cell.Image})
 	err := os.MkdirAll(s.dir, 0o700)

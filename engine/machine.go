@@ -21,8 +21,9 @@ type machine struct {
 	vm.Machine
 	spec   vm.Spec
 	driver string
-	line   net.Listener // its control socket, if a verb asked for one
-	twin   bool         // no part of the test: see Session.Twin
+	line   net.Listener         // its control socket, if a verb asked for one
+	waited func() time.Duration // for a processor of the host, since the launch
+	twin   bool                 // no part of the test: see Session.Twin
 }
 
 // driver returns the driver that scripts call name.
@@ -70,8 +71,7 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch f
 	if err != nil {
 		return nil, spec, err
 	}
-	s.Phase("waiting for processors and memory")
-	if err := s.host.reserve(ctx, spec.CPUs, spec.Memory); err != nil {
+	if err := s.reserve(ctx, spec); err != nil {
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
 	s.Phase("starting")
@@ -80,7 +80,7 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch f
 		s.host.release(spec.CPUs, spec.Memory)
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
-	own := &machine{Machine: m, spec: spec, driver: driver}
+	own := &machine{Machine: m, spec: spec, driver: driver, waited: waiting(m)}
 	return own, spec, s.book(own)
 }
 

@@ -29,8 +29,9 @@ type process struct {
 // death. Processes that it leaves behind may hold its pipes open for ever.
 const lastTime = 2 * time.Second
 
-// startChild starts a child in a process group of its own: Ctrl-C in the
-// terminal reaches the parent only, which tells the child.
+// startChild starts a child in a session of its own: Ctrl-C in the terminal
+// reaches the parent only, which tells the child, and the kernel does not count
+// it among what is busy in the user's own session.
 func startChild(argv []string) (*process, error) {
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), stderr: &tail{}, ended: make(chan struct{})}
 	r, w, err := os.Pipe()
@@ -39,7 +40,7 @@ func startChild(argv []string) (*process, error) {
 	}
 	defer w.Close()
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = w, p.stderr, lastTime
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := p.cmd.StdinPipe()
 	if err == nil {
 		err = p.cmd.Start()

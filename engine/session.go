@@ -29,6 +29,8 @@ type Session struct {
 	source *Script // set: run this instead of the file
 
 	mu       sync.Mutex
+	queued   time.Duration // spent so far waiting for room on the host
+	queueing time.Time     // since when it waits for room now; zero: it does not
 	cell     *assay.Cell
 	open     []int // indexes of the steps that are under way, outermost first
 	machines []*machine

@@ -95,7 +95,9 @@ func TestPrepare(t *testing.T) {
 // TestNoHistoryIsNoFailure proves that a past that cannot be read only costs time.
 func TestNoHistoryIsNoFailure(t *testing.T) {
 	env := environment(t.TempDir())
-	env.History = func(context.Context, []assay.Cell) (map[string]assay.Past, error) { return nil, errors.New("the disk is gone") }
+	env.History = func(context.Context, []assay.Cell) (map[string]assay.Past, error) {
+		return nil, errors.New("the disk is gone")
+	}
 	w, err := engine.Prepare(t.Context(), env, engine.Options{Scripts: []string{filepath.Join(write(t, "a.star", matrix), "a.star")}})
 	if err != nil || tests(w.Cells()) != "abcd" || !slices.Equal(w.Notes, []string{"no history: the disk is gone"}) {
 		t.Errorf("got %v, %v", w, err)

@@ -18,6 +18,7 @@ type request struct {
 	out    io.Writer               // nil: discard
 	err    io.Writer               // nil: discard
 	sizes  <-chan Size             // may be nil
+	expire <-chan struct{}         // see Command.Expire
 	result any                     // where the result's JSON goes; nil: nowhere
 }
 
@@ -87,6 +88,9 @@ func (c *Client) call(ctx context.Context, r request) error {
 	}
 	if r.sizes != nil {
 		go call.resize(r.sizes)
+	}
+	if r.expire != nil {
+		go call.expire(r.expire)
 	}
 	return call.follow(ctx, r)
 }
@@ -175,6 +179,16 @@ func (o *outgoingCall) resize(sizes <-chan Size) {
 		case <-o.out.line.done:
 			return
 		}
+	}
+}
+
+// expire tells the agent when the command's time is up.
+func (o *outgoingCall) expire(up <-chan struct{}) {
+	select {
+	case <-up:
+		o.out.post(frame(frameExpire, o.out.call, nil))
+	case <-o.out.stop:
+	case <-o.out.line.done:
 	}
 }
 

@@ -116,7 +116,7 @@ func lacking(sys System, id Identity) renewed {
 }
 
 func serveExec(ctx context.Context, sys System, cmd Command, c *incoming) (any, error) {
-	s := Streams{Stdout: streamWriter{c.out, frameData}, Stderr: streamWriter{c.out, frameError}}
+	s := Streams{Stdout: streamWriter{c.out, frameData}, Stderr: streamWriter{c.out, frameError}, Expired: c.expired}
 	if c.Input {
 		s.Stdin = c.in
 	}

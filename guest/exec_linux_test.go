@@ -306,6 +306,39 @@ func TestExecTimeoutKillsTheTree(t *testing.T) {
 	})
 }
 
+// TestExecExpires proves that the host's count ends a command as its own
+// time-out would: with all that it printed, and a result.
+func TestExecExpires(t *testing.T) {
+	agents(t, func(t *testing.T, c *guest.Client) {
+		if info, err := c.Info(limit(t)); err != nil || !info.Expires {
+			t.Errorf("got %+v, %v, want an agent that knows", info, err)
+		}
+		cmd, out := sh(tree), &pids{all: make(chan struct{})}
+		cmd.Timeout, cmd.Expire = time.Hour, out.all
+		exit, err := c.Exec(limit(t), cmd, nil, out, nil)
+		if err != nil || !exit.TimedOut || exit.Code != -1 || exit.Signal != "SIGKILL" || exit.CPU == 0 {
+			t.Errorf("got %+v, %v, want a timeout", exit, err)
+		}
+		waitDead(t, out.list(t))
+		if err := c.Ping(limit(t)); err != nil {
+			t.Errorf("the line afterwards: %v", err)
+		}
+	})
+}
+
+// TestExecExpiresLate proves that a time that is up after the end does no harm.
+func TestExecExpiresLate(t *testing.T) {
+	agents(t, func(t *testing.T, c *guest.Client) {
+		over := make(chan struct{})
+		close(over)
+		for range 20 {
+			if _, err := c.Exec(limit(t), guest.Command{Argv: []string{"true"}, Expire: over}, nil, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestExecDisconnectKillsTheTree(t *testing.T) {
 	agents(t, func(t *testing.T, c *guest.Client) {
 		out := &pids{all: make(chan struct{})}

@@ -36,6 +36,7 @@ const (
 	frameCancel       // to the agent: end the call
 	frameSize         // to the agent: JSON of a Size
 	frameResult       // to the host: JSON of an outcome; the call is over
+	frameExpire       // to the agent: the command's time is up
 	frameKinds
 )
 

@@ -24,6 +24,7 @@ type Command struct {
 	Env     map[string]string `json:"env,omitempty"`     // over the user's login environment
 	Dir     string            `json:"dir,omitempty"`     // ~ is the user's home; empty: the user's home
 	Timeout time.Duration     `json:"timeout,omitempty"` // 0: none; then the whole process tree is killed
+	Expire  <-chan struct{}   `json:"-"`                 // closes when the time is up by the host's count: as if Timeout had passed; nil: never; needs Info.Expires
 	TTY     *Size             `json:"tty,omitempty"`     // run on a terminal; stderr joins stdout
 	Stdin   bool              `json:"stdin,omitempty"`   // set by Exec when it has a reader
 }
@@ -54,6 +55,7 @@ type Info struct {
 	Uptime   float64  `json:"uptime"`  // seconds
 	Agent    string   `json:"agent"`   // version of the agent
 	Cgroups  bool     `json:"cgroups"` // each exec has a cgroup of its own
+	Expires  bool     `json:"expires"` // the agent knows Command.Expire
 
 	// HostKeys are the types of the ssh server's keys: rsa, ecdsa, ed25519. A clone
 	// needs new ones of each: see NewIdentity.

@@ -41,7 +41,7 @@ func (c *Client) Terminal(ctx context.Context, cmd Command, stdin io.Reader, std
 func (c *Client) exec(ctx context.Context, cmd Command, r request) (Exit, error) {
 	var exit Exit
 	cmd.Stdin = r.feed != nil
-	r.method, r.args, r.result = methodExec, cmd, &exit
+	r.method, r.args, r.result, r.expire = methodExec, cmd, &exit, cmd.Expire
 	err := c.call(ctx, r)
 	exit.bound()
 	return exit, err

@@ -42,12 +42,8 @@ func (o *OS) Exec(ctx context.Context, cmd Command, s Streams) (Exit, error) {
 		return Exit{}, err
 	}
 	begin := time.Now()
-	timed := ctx
-	if cmd.Timeout > 0 {
-		var cancel context.CancelFunc
-		timed, cancel = context.WithTimeout(ctx, cmd.Timeout)
-		defer cancel()
-	}
+	timed, cancel := timedOut(ctx, cmd.Timeout, s.Expired)
+	defer cancel()
 	p, err := o.start(j, cmd.TTY, s)
 	if err != nil {
 		return Exit{}, err
@@ -64,6 +60,24 @@ func (o *OS) Exec(ctx context.Context, cmd Command, s Streams) (Exit, error) {
 	}
 	exit.TimedOut = p.killed
 	return exit, p.copyError()
+}
+
+// timedOut returns a context that ends with ctx, after limit if there is one, and
+// when expired closes.
+func timedOut(ctx context.Context, limit time.Duration, expired <-chan struct{}) (context.Context, context.CancelFunc) {
+	timed, cancel := context.WithCancel(ctx)
+	if limit > 0 {
+		timer := time.AfterFunc(limit, cancel)
+		context.AfterFunc(timed, func() { timer.Stop() })
+	}
+	go func() {
+		select {
+		case <-expired:
+			cancel()
+		case <-timed.Done():
+		}
+	}()
+	return timed, cancel
 }
 
 // prepare resolves user, folder and program of a command.

@@ -23,7 +23,7 @@ func (o *OS) Info(ctx context.Context) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{User: user.name, Home: user.home, Agent: assay.Version, Cgroups: o.Cgroup != "", HostKeys: o.HostKeys()}
+	info := Info{User: user.name, Home: user.home, Agent: assay.Version, Cgroups: o.Cgroup != "", Expires: true, HostKeys: o.HostKeys()}
 	info.Hostname, _ = os.Hostname()
 	info.OS = osOf(firstFile("/etc/os-release", "/usr/lib/os-release"))
 	var uts unix.Utsname

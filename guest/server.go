@@ -91,6 +91,9 @@ type incoming struct {
 	in    *inbox
 	out   *outlet
 	sizes chan Size
+
+	expired chan struct{} // see Streams.Expired
+	expire  func()        // closes it, once
 }
 
 // killGrace is how long the end of a line waits for the calls that it cancelled.
@@ -151,6 +154,8 @@ func (s *session) take(h header, buf []byte) error {
 		c.cancel()
 	case frameSize:
 		return c.resize(payload)
+	case frameExpire:
+		c.expire()
 	default:
 		return fmt.Errorf("call %d: got a frame of kind %d, which only the agent sends", h.call, h.kind)
 	}
@@ -173,7 +178,8 @@ func (c *incoming) resize(payload []byte) error {
 
 // open starts a call.
 func (s *session) open(id uint32, payload []byte) error {
-	c := &incoming{id: id, sizes: make(chan Size, 1)}
+	c := &incoming{id: id, sizes: make(chan Size, 1), expired: make(chan struct{})}
+	c.expire = sync.OnceFunc(func() { close(c.expired) })
 	if err := decode(payload, &c.opening); err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 type System interface {
 	// Info describes the system.
 	Info(ctx context.Context) (Info, error)
-	// Exec runs cmd to its end. When ctx ends, or cmd.Timeout passes, every
-	// process that cmd started is killed first. A non-zero exit is not an error; a
+	// Exec runs cmd to its end. When ctx ends, cmd.Timeout passes or s.Expired
+	// closes, every process that cmd started is killed first. A non-zero exit is not an error; a
 	// program that cannot be started is.
 	Exec(ctx context.Context, cmd Command, s Streams) (Exit, error)
 	// Receive unpacks a tar stream at path. Every entry's name begins with the same
@@ -38,10 +38,11 @@ type System interface {
 
 // Streams are the open ends of a command.
 type Streams struct {
-	Stdin  io.Reader   // nil: empty
-	Stdout io.Writer   // never nil
-	Stderr io.Writer   // never nil; unused on a terminal
-	Sizes  <-chan Size // new sizes of the command's terminal; nil without one
+	Stdin   io.Reader       // nil: empty
+	Stdout  io.Writer       // never nil
+	Stderr  io.Writer       // never nil; unused on a terminal
+	Sizes   <-chan Size     // new sizes of the command's terminal; nil without one
+	Expired <-chan struct{} // closes when the command's time is up; may be nil
 }
 
 // PushOptions are the options of Push.

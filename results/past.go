@@ -13,13 +13,10 @@ import (
 // pastRuns is how many of a cell's last runs tell how long it takes.
 const pastRuns = 5
 
-// QueueMetric is the metric of a cell that says for how many seconds it waited
-// until the host had room for its machines: that is not its own time.
-const QueueMetric = "queue_seconds"
-
 // Past returns what earlier runs showed of cells, by their ids: how long the
 // same test takes on the same image with the same driver and variant (the median
-// of its last runs that came to an end by themselves), and whether it failed when
+// of its last runs that came to an end by themselves, less the time in which they
+// waited for room on the host), and whether it failed when
 // it ran last with the same parameters. A cell that never ran is left out.
 func (db *DB) Past(ctx context.Context, cells []assay.Cell) (map[string]assay.Past, error) {
 	tx, err := db.read.BeginTx(ctx, nil)
@@ -61,7 +58,7 @@ func pastSeconds(ctx context.Context, tx *sql.Tx, c *assay.Cell) ([]float64, err
 	rows, err := tx.QueryContext(ctx, `SELECT c.seconds - coalesce((SELECT sum(m.value) FROM metric m
 		WHERE m.cell = c.id AND m.name = (SELECT id FROM word WHERE text = ?7)), 0)`+
 		sameCell+"AND c.verdict IN ('pass', 'warn', 'fail')"+newestFirst,
-		c.Script, c.Test, c.Variant, c.Image, c.Driver, pastRuns, QueueMetric)
+		c.Script, c.Test, c.Variant, c.Image, c.Driver, pastRuns, assay.QueueSeconds)
 	if err != nil {
 		return nil, err
 	}

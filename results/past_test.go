@@ -17,7 +17,7 @@ func spent(verdict assay.Verdict, seconds float64, started time.Time) *assay.Cel
 // TestPast proves what history says of a cell before it runs again.
 func TestPast(t *testing.T) {
 	queued := spent(assay.Pass, 100, day)
-	queued.Metrics = []assay.Metric{{Name: QueueMetric, Value: 60, Unit: "seconds"}, {Name: QueueMetric, Value: 30, Unit: "seconds"}, {Name: "boot_seconds", Value: 5}}
+	queued.Metrics = []assay.Metric{{Name: assay.QueueSeconds, Value: 60, Unit: "seconds"}, {Name: assay.QueueSeconds, Value: 30, Unit: "seconds"}, {Name: "boot_seconds", Value: 5}}
 	for _, tt := range []struct {
 		name  string
 		cells []*assay.Cell // of one run each, oldest first

@@ -145,7 +145,7 @@ func (g *system) Info(context.Context) (guest.Info, error) {
 	id, _ := g.disk.read("/proc/sys/kernel/random/boot_id", 0)
 	return guest.Info{
 		OS: g.os, Hostname: g.hostname(), User: u.name, Home: u.home, CPUs: g.cpus, Memory: g.memory,
-		BootID: strings.TrimSpace(string(id)), Uptime: time.Since(g.booted).Seconds(), Agent: assay.Version, Cgroups: true,
+		BootID: strings.TrimSpace(string(id)), Uptime: time.Since(g.booted).Seconds(), Agent: assay.Version, Cgroups: true, Expires: true,
 	}, nil
 }
 
@@ -183,12 +183,12 @@ func (g *system) Exec(ctx context.Context, cmd guest.Command, st guest.Streams) 
 	if _, _, code := c.lookup(argv[0]); code != 0 {
 		return guest.Exit{}, fmt.Errorf("exec: %s: %w", argv[0], map[int]error{127: fs.ErrNotExist, 126: fs.ErrPermission}[code])
 	}
-	return g.supervise(ctx, c, cmd.Timeout)
+	return g.supervise(ctx, c, cmd.Timeout, st.Expired)
 }
 
 // supervise runs a command as a process group of its own, ends the group at the
-// deadline, and says what it left running.
-func (g *system) supervise(ctx context.Context, c *call, limit time.Duration) (guest.Exit, error) {
+// deadline or when expired closes, and says what it left running.
+func (g *system) supervise(ctx context.Context, c *call, limit time.Duration, expired <-chan struct{}) (guest.Exit, error) {
 	start := time.Now()
 	life, pid, err := g.procs.start(g.life, c.user.name, 1, 0, c.args)
 	if err != nil {
@@ -207,6 +207,8 @@ func (g *system) supervise(ctx context.Context, c *call, limit time.Duration) (g
 	case <-life.Done():
 		exit.Code = -1
 	case <-deadline:
+		exit.TimedOut = true
+	case <-expired:
 		exit.TimedOut = true
 	case <-ctx.Done():
 	}

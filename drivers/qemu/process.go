@@ -93,7 +93,7 @@ func start(ctx context.Context, binary string, args []string, dir string, f file
 	return p, nil
 }
 
-// command prepares QEMU: in its own process group, so that Ctrl-C is ours to
+// command prepares QEMU: in its own session, so that Ctrl-C is ours to
 // handle, and in the C locale.
 func command(binary string, args []string, dir string, log *os.File) *exec.Cmd {
 	cmd := exec.Command(binary, args...)

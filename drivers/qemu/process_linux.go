@@ -12,9 +12,10 @@ import (
 
 // dieWithParent makes the kernel kill the child when the thread that forked it
 // ends. The Go runtime closes the race with a parent that dies before the
-// child asks for this.
+// child asks for this. A session of its own makes the kernel give each QEMU the
+// same share of the processors, however many threads are busy in it (autogroups).
 func dieWithParent() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 }
 
 // bootID names this boot of the host.
