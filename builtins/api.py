@@ -187,6 +187,9 @@ class Changes:
     ignored: int
     """How many changes the globs left out."""
 
+    noise: list[Noise]
+    """What was left out because machines of the image do it by themselves."""
+
     summary: list[str]
     """The changes as people read them: all files of a package are one line."""
 
@@ -234,6 +237,19 @@ class Change:
 
     group: str
     """The larger change that it is part of: "package jq"; or empty."""
+
+
+class Noise:
+    """A change that was left out of a diff, because machines of the image do it by themselves."""
+
+    change: Change
+    """The change."""
+
+    seen: int
+    """How many placebos did it …"""
+
+    of: int
+    """… of how many that lasted as long."""
 
 
 class Grade:
@@ -365,13 +381,25 @@ def capture(machine: Machine, *, only: list[str] = None) -> Capture:
     """
 
 
-def diff(before: Capture, after: Capture, *, ignore: list[str] = None) -> Changes:
-    """Compares two captures: what was added, removed or modified.
+def diff(before: Capture, after: Capture, *, ignore: list[str] = None, noise: bool = True) -> Changes:
+    """Compares two captures: what was added, removed or modified. What a machine that does nothing does as
+    well is left out: its twin showed it, or earlier placebos of the image.
 
     Args:
       before: the earlier capture
       after: the later capture
       ignore: globs over paths and other keys, or over kind:key; ** crosses folders
+      noise: leave out what machines of the image do by themselves
+    """
+
+
+def placebo(machine: Machine, time: str = "30s") -> Changes:
+    """Lets a machine do nothing for a while, and remembers what changed all the same: every later diff of
+    machines of this image leaves that out. It returns what was not known before.
+
+    Args:
+      machine: machine that does nothing
+      time: for how long; default: 30s
     """
 
 

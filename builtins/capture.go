@@ -33,20 +33,31 @@ func runCapture(ctx context.Context, s *engine.Session, a captureArgs) (starlark
 	if err := knownCollectors(a.Only); err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	twin := m.startTwin(ctx, s, a.Only, m.scope(s))
+	v, err := m.take(ctx, s, a.Only)
+	if err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	v.twin = twin
+	v.record.ID = s.AddCapture(v.record)
+	return v, keepCapture(s, v)
+}
+
+// take looks at a machine. The capture is not stored yet.
+func (m *Machine) take(ctx context.Context, s *engine.Session, only []string) (*Capture, error) {
+	at := m.moment(s)
 	known := m.manifest(s)
 	var taken capture.Capture
 	err := m.use(ctx, func(c *guest.Client) (err error) {
-		taken, err = capture.Take(ctx, c, capture.Options{Only: a.Only, Known: known, Image: m.image.Digest})
+		taken, err = capture.Take(ctx, c, capture.Options{Only: only, Known: known, Image: m.image.Digest})
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("capture: %s: %w", m.name, err)
+		return nil, fmt.Errorf("%s: %w", m.name, err)
 	}
-	v := &Capture{machine: m, capture: taken, record: assay.Capture{Machine: m.vm.ID(), Digest: taken.Digest(),
-		Counts: taken.Counts(), Problems: taken.Problems, Seconds: float64(time.Since(began).Milliseconds()) / 1000}}
-	v.record.ID = s.AddCapture(v.record)
-	return v, keepCapture(s, v)
+	at.ended = time.Now()
+	return &Capture{machine: m, capture: taken, moment: at, record: assay.Capture{Machine: m.vm.ID(), Digest: taken.Digest(),
+		Counts: taken.Counts(), Problems: taken.Problems, Seconds: seconds(at.ended.Sub(at.began))}}, nil
 }
 
 func knownCollectors(only []string) error {
@@ -107,6 +118,7 @@ type Capture struct {
 	machine *Machine
 	capture capture.Capture
 	record  assay.Capture
+	moment
 }
 
 var captureType = &engine.Type{

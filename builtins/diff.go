@@ -17,20 +17,23 @@ type diffArgs struct {
 	Before *Capture `star:"before" help:"the earlier capture"`
 	After  *Capture `star:"after" help:"the later capture"`
 	Ignore []string `star:"ignore?" help:"globs over paths and other keys, or over kind:key; ** crosses folders"`
+	Noise  bool     `star:"noise?" help:"leave out what machines of the image do by themselves"`
 }
 
 var diffCaptures = engine.Func("diff", "Changes",
-	"Compares two captures: what was added, removed or modified.",
-	diffArgs{},
-	func(_ context.Context, s *engine.Session, a diffArgs) (starlark.Value, error) {
+	"Compares two captures: what was added, removed or modified. What a machine that does nothing does as\n"+
+		"well is left out: its twin showed it, or earlier placebos of the image.",
+	diffArgs{Noise: true},
+	func(ctx context.Context, s *engine.Session, a diffArgs) (starlark.Value, error) {
 		s.Describe(fmt.Sprintf("capture %d and %d of %s", a.Before.record.ID, a.After.record.ID, a.After.machine.name), a.After.machine.vm.ID())
 		changes, ignored, err := capture.Diff(a.Before.capture, a.After.capture, capture.DiffOptions{Ignore: a.Ignore})
 		if err != nil {
 			return nil, &engine.ScriptError{Err: err}
 		}
-		d := assay.Diff{Before: a.Before.record.ID, After: a.After.record.ID, Changes: changes, Ignored: ignored}
-		d.ID = s.AddDiff(d)
-		return &Changes{machine: a.After.machine, diff: d.ID, ignored: ignored, changes: changes}, nil
+		c := compare(ctx, s, a.Before, a.After, changes, a.Noise)
+		c.ignored = ignored
+		c.keep(s, a.Before, a.After)
+		return c, nil
 	})
 
 // Changes is what two captures do not share, or some of it, as scripts see it:
@@ -40,6 +43,7 @@ type Changes struct {
 	diff    int // id of the diff
 	ignored int
 	changes []assay.Change
+	noise   []assay.Noise // what was left out
 }
 
 var changesType = &engine.Type{
@@ -50,6 +54,7 @@ var changesType = &engine.Type{
 		engine.Field("removed", "Changes", "Those whose record is gone.", func(c *Changes) starlark.Value { return c.op(assay.Removed) }),
 		engine.Field("modified", "Changes", "Those whose record is not what it was.", func(c *Changes) starlark.Value { return c.op(assay.Modified) }),
 		engine.Field("ignored", "int", "How many changes the globs left out.", func(c *Changes) starlark.Value { return starlark.MakeInt(c.ignored) }),
+		engine.Field("noise", "list[Noise]", "What was left out because machines of the image do it by themselves.", func(c *Changes) starlark.Value { return c.noiseList() }),
 		engine.Field("summary", "list[str]", "The changes as people read them: all files of a package are one line.", func(c *Changes) starlark.Value { return c.summary() }),
 		engine.Field("machine", "Machine", "The machine that changed.", func(c *Changes) starlark.Value { return c.machine }),
 		engine.Method("of", "Changes", "Those of one kind.", kindArgs{},
@@ -66,7 +71,7 @@ type globArgs struct {
 }
 
 func (c *Changes) where(keep func(assay.Change) bool) *Changes {
-	some := &Changes{machine: c.machine, diff: c.diff, ignored: c.ignored}
+	some := &Changes{machine: c.machine, diff: c.diff, ignored: c.ignored, noise: c.noise}
 	for _, x := range c.changes {
 		if keep(x) {
 			some.changes = append(some.changes, x)
@@ -92,6 +97,14 @@ func (c *Changes) summary() *starlark.List {
 		lines = append(lines, string(l.Op)+" "+l.Kind+" "+l.Text)
 	}
 	return stringList(lines)
+}
+
+func (c *Changes) noiseList() *starlark.List {
+	var all []starlark.Value
+	for _, n := range c.noise {
+		all = append(all, &Noise{n})
+	}
+	return frozenList(all)
 }
 
 // String returns what print shows.

@@ -32,6 +32,8 @@ type Machine struct {
 	info    guest.Info
 	ran     atomic.Bool // a command was run in it
 
+	captured atomic.Bool // it was looked at, or is just now
+
 	mu        sync.Mutex
 	client    *guest.Client // nil: dial
 	snapshots int           // so far, for their names

@@ -23,9 +23,10 @@ const (
 	bootSlow   fault = "boot-slow"   // two seconds to boot
 	lineDies   fault = "line-dies"   // the line breaks in the middle of an exec
 	lineNoise  fault = "line-noise"  // the agent's end talks garbage
+	restless   fault = "restless"    // it does something by itself before each look at it: see idle
 )
 
-var faults = []fault{bootSilent, bootPanic, bootSlow, lineDies, lineNoise}
+var faults = []fault{bootSilent, bootPanic, bootSlow, lineDies, lineNoise, restless}
 
 func faultOf(image string) fault {
 	f := fault(strings.TrimPrefix(image, "fake-"))

@@ -109,7 +109,7 @@ func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
 	m.line = agent
 	s := &guest.Server{
 		System:   m.fault.system(m.system, agent),
-		Handlers: map[string]guest.Handler{capture.Method: capture.HandlerOf(source{m.system})},
+		Handlers: map[string]guest.Handler{capture.Method: m.fault.look(m.system)},
 	}
 	conn := &pausable{Conn: agent, m: m}
 	go func() { _ = s.Serve(m.power, m.fault.line(conn)) }()
