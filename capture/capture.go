@@ -26,6 +26,8 @@ type Capture struct {
 	Version  int      `json:"version"`         // of the collectors: captures of different versions cannot be compared
 	Records  []Record `json:"records"`
 	Problems []string `json:"problems,omitempty"` // what could not be observed, and why
+	Witness  string   `json:"witness,omitempty"`  // who told of the files: WitnessHost or WitnessGuest; empty: unknown
+	Partial  bool     `json:"partial,omitempty"`  // no agent answered: the capture holds what lies on the disk only
 }
 
 // A Collector observes one kind of state. Collectors run in the agent, on a

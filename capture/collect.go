@@ -72,6 +72,17 @@ type Options struct {
 	Image string    // digest of the image; put into the capture
 }
 
+// livingParts runs what only the running guest tells: the collectors that are
+// live, and the walk of the file systems that the host does not read.
+// The mounts are told in any case: they say what those file systems are.
+func livingParts(all []Collector) []Collector {
+	parts := slices.DeleteFunc(slices.Clone(all), func(c Collector) bool { return !live(c) && c.Name() != (files{}).Name() })
+	if !slices.Contains(names(parts), mounts{}.Name()) {
+		parts = append(parts, mounts{})
+	}
+	return parts
+}
+
 // Collect runs the collectors on src. It fails when a collector's name is unknown
 // or ctx ends; what can't be observed is among the capture's problems.
 func Collect(ctx context.Context, src Source, opt Options) (Capture, error) {
@@ -95,6 +106,9 @@ func collect(ctx context.Context, src Source, only []string, s scan, out *Sink) 
 	chosen, err := choose(collectors(s), only)
 	if err != nil {
 		return err
+	}
+	if s.elsewhere {
+		chosen = livingParts(chosen)
 	}
 	var wg sync.WaitGroup
 	for i, c := range chosen {

@@ -3,7 +3,6 @@ package capture
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +48,10 @@ type scan struct {
 	roots  []string
 	known  *prints // nil: nothing is known
 	memory *memory // nil: nothing is remembered
+
+	// elsewhere is set where the host reads the root's file system itself: only
+	// live collectors run, and only other file systems are walked.
+	elsewhere bool
 }
 
 // files observes everything that has a path. It opens regular files only, never
@@ -62,7 +65,10 @@ func (f files) Collect(ctx context.Context, src Source, out *Sink) error {
 	w := &walk{scan: f.scan, src: source{src}, out: out, skip: skippedMounts(src, out), owners: readOwners(src)}
 	w.remembered, w.fresh = f.memory.begin()
 	roots := f.roots
-	if len(roots) == 0 {
+	switch {
+	case f.elsewhere:
+		roots = outermost(readMounts(src, out))
+	case len(roots) == 0:
 		roots = []string{"/"}
 	}
 	for _, r := range roots {
@@ -235,17 +241,10 @@ func (w *walk) unfit(e entry) bool {
 // kept is decided in the order of paths, so that the same guest gives the same records.
 func (w *walk) readAll(ctx context.Context) {
 	slices.SortFunc(w.files, func(a, b entry) int { return strings.Compare(a.path, b.path) })
-	var texts, lists int64
+	var b textBudget
 	for i := range w.files {
 		e := &w.files[i]
-		budget := &texts
-		if ownerList(e.path) {
-			budget = &lists
-		}
-		if keepsText(e.path, e.stat.Size) && *budget+e.stat.Size <= textTotal {
-			*budget += e.stat.Size
-			e.text = true
-		}
+		e.text = b.grants(e.path, e.stat.Size)
 	}
 	var next int
 	parallel(func() {
@@ -275,16 +274,24 @@ func (w *walk) read(e entry, buf []byte) {
 			r.Attrs["unread"] = line(cause(err))
 		}
 	}
-	if old.hashed {
-		r.Attrs["sha256"] = hex.EncodeToString(old.sum[:])
-	}
-	for k, v := range old.extra {
-		r.Attrs[k] = v
-	}
+	old.tell(r.Attrs)
 	if old.hashed {
 		w.keep(e, old)
 	}
 	w.out.Add(r)
+}
+
+// observe makes the record of an entry that cannot go away, files included.
+func (w *walk) observe(e entry, buf []byte) Record {
+	r := w.record(e)
+	if e.stat.Mode&typeMask == typeFile {
+		m, err := w.content(e, buf)
+		if err != nil {
+			r.Attrs["unread"] = line(cause(err))
+		}
+		m.tell(r.Attrs)
+	}
+	return r
 }
 
 // keep remembers a file for the next capture, unless it changed so lately that
@@ -336,33 +343,45 @@ func (w *walk) content(e entry, buf []byte) (remembered, error) {
 // onlyWriter hides ReadFrom, so that CopyBuffer uses its buffer.
 type onlyWriter struct{ io.Writer }
 
-// record makes what an entry's inode tells.
+// record makes what can be told of an entry without reading a file's content.
 func (w *walk) record(e entry) Record {
+	a := inodeAttrs(e)
+	setIf(a, "owner", w.owners.users[e.stat.UID])
+	setIf(a, "group", w.owners.groups[e.stat.GID])
+	if e.stat.Mode&typeMask != typeFile {
+		for k, v := range w.xattrs(e.path) {
+			a[k] = v
+		}
+	}
+	return Record{Kind: File, Key: Escape(e.path), Attrs: a}
+}
+
+// inodeAttrs is what an entry's inode tells.
+func inodeAttrs(e entry) map[string]string {
 	s := plainStat(e)
 	kind := s.Mode & typeMask
 	a := make(map[string]string, 16)
 	a["type"] = typeNames[kind]
-	a["mode"] = fmt.Sprintf("%04o", s.Mode&0o7777)
+	a["mode"] = octalMode(s.Mode & 0o7777)
 	a["uid"], a["gid"] = decimal(s.UID), decimal(s.GID)
 	a["ino"] = decimal(s.Ino)
 	a["mtime"], a["ctime"] = decimal(s.Mtime), decimal(s.Ctime)
-	setIf(a, "owner", w.owners.users[s.UID])
-	setIf(a, "group", w.owners.groups[s.GID])
 	switch kind {
 	case typeFile:
 		if !unstable(e.path) {
 			a["size"] = decimal(s.Size)
 		}
-		return Record{Kind: File, Key: Escape(e.path), Attrs: a}
 	case typeLink:
 		a["target"] = Escape(e.target)
 	case typeChar, typeBlock:
 		a["rdev"] = fmt.Sprintf("%d:%d", major(s.Rdev), minor(s.Rdev))
 	}
-	for k, v := range w.xattrs(e.path) {
-		a[k] = v
-	}
-	return Record{Kind: File, Key: Escape(e.path), Attrs: a}
+	return a
+}
+
+// octalMode writes permission bits with four digits, as everybody reads them.
+func octalMode(bits uint32) string {
+	return string([]byte{'0' + byte(bits>>9&7), '0' + byte(bits>>6&7), '0' + byte(bits>>3&7), '0' + byte(bits&7)})
 }
 
 func setIf(a map[string]string, name, value string) {
@@ -382,7 +401,23 @@ const (
 	textTotal = 16 << 20 // bytes of all texts, and again of all lists
 )
 
-var textRoots = []string{"/etc/", "/home/", "/root/", "/usr/local/", "/opt/", "/srv/", "/var/spool/", "/tmp/"}
+// textBudget is how much text a walk has promised to keep.
+type textBudget struct{ texts, lists int64 }
+
+// grants reports whether a file's text is to be kept, and counts it.
+func (b *textBudget) grants(p string, size int64) bool {
+	spent := &b.texts
+	if ownerList(p) {
+		spent = &b.lists
+	}
+	if !keepsText(p, size) || *spent+size > textTotal {
+		return false
+	}
+	*spent += size
+	return true
+}
+
+var textRoots = []string{"/etc/", "/home/", "/root/", "/usr/local/", "/opt/", "/srv/", "/var/log/", "/var/spool/", "/tmp/"}
 
 // keepsText reports whether a file's text belongs into its record: the small ones
 // of the places that people and installers edit, and dpkg's lists of files, which

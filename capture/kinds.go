@@ -16,7 +16,12 @@ const (
 	// capabilities ("cap_net_raw=ep"), acl and acl_default ("user:1000:rw-,mask::rw-"),
 	// attr.NAME (other extended attributes, text or 0x…), text (content of a small
 	// text file), unread (why the content is not hashed), mtime, ctime (Unix
-	// nanoseconds), ino.
+	// nanoseconds), ino, disputed (what the guest says of a file that its disk tells
+	// otherwise, or the other way round), hidden.
+	//
+	// What lies on the disk below a mount point, where the guest's programs see
+	// another file system, has the key "disk:" and the path, and as hidden the mount
+	// point.
 	File = "file"
 	// Package is an installed package. Key: manager:name, followed by ":arch" for a
 	// foreign architecture and "@user" for one in a user's home. Managers: dpkg, rpm,
@@ -82,3 +87,6 @@ const (
 	// identifier, unit, priority (0 to 3), message, count.
 	Journal = "journal"
 )
+
+// HiddenPrefix begins the key of a file that a mount hides. No path begins with it.
+const HiddenPrefix = "disk:"

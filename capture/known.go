@@ -2,65 +2,9 @@ package capture
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/bits"
-	"os"
 	"strconv"
 )
-
-// A Manifest is the files of an untouched image. Against it a capture neither
-// hashes nor sends a file whose inode says that nothing happened to it.
-//
-// A guest's root can forge what an inode says; whoever must not be fooled reads
-// the disk from outside.
-type Manifest struct {
-	records []Record // of kind file, sorted by key
-}
-
-// NewManifest makes a manifest of a capture's files.
-func NewManifest(c Capture) *Manifest {
-	m := &Manifest{}
-	for _, r := range c.Records {
-		if r.Kind == File && r.Attrs["ctime"] != "" {
-			m.records = append(m.records, r)
-		}
-	}
-	return m
-}
-
-// Len returns how many files the manifest holds.
-func (m *Manifest) Len() int { return len(m.records) }
-
-// ReadManifest reads what WriteManifest wrote.
-func ReadManifest(path string) (*Manifest, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	defer f.Close()
-	c, err := Decode(f)
-	if err != nil {
-		return nil, fmt.Errorf("manifest: %s: %w", path, err)
-	}
-	if c.Version != Version {
-		return nil, fmt.Errorf("manifest: %s: got collector version %d, want %d; build the image again", path, c.Version, Version)
-	}
-	return NewManifest(c), nil
-}
-
-// WriteManifest writes the files of c to path.
-func WriteManifest(path string, c Capture) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	defer func() {
-		if e := f.Close(); err == nil && e != nil {
-			err = fmt.Errorf("manifest: %w", e)
-		}
-	}()
-	return Capture{Image: c.Image, Version: c.Version, Records: NewManifest(c).records}.Encode(f)
-}
 
 // prints are the fingerprints of known files, and which of them were seen again.
 // A fingerprint is a keyed 64-bit hash of a path and of all that its inode says.

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/hex"
 	"runtime"
 	"sync"
 	"time"
@@ -27,6 +28,16 @@ func (m *remembered) set(name, value string) {
 		m.extra = map[string]string{}
 	}
 	m.extra[name] = value
+}
+
+// tell puts what was read into a record's attributes.
+func (m remembered) tell(attrs map[string]string) {
+	if m.hashed {
+		attrs["sha256"] = hex.EncodeToString(m.sum[:])
+	}
+	for k, v := range m.extra {
+		attrs[k] = v
+	}
 }
 
 // inode is what must be equal for a file to be the same.

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -65,6 +66,19 @@ func octal(s string) string {
 }
 
 func isOctal(s string) bool { return strings.Trim(s, "01234567") == "" }
+
+// outermost returns the mount points that lie below no other than the root: what
+// is mounted further in, a walk of those meets.
+func outermost(mounts []mount) []string {
+	var points []string
+	for _, m := range mounts {
+		inside := slices.ContainsFunc(mounts, func(o mount) bool { return o.point != "/" && strings.HasPrefix(m.point, o.point+"/") })
+		if m.point != "/" && !inside && !slices.Contains(points, m.point) {
+			points = append(points, m.point)
+		}
+	}
+	return points
+}
 
 // unwalked are the file systems whose files are the kernel's, another machine's or
 // another file's: nothing that a subject can leave behind lies there alone.

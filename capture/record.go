@@ -101,6 +101,8 @@ type header struct {
 	Version  int      `json:"version"`
 	Records  int      `json:"records"`
 	Problems []string `json:"problems,omitempty"`
+	Witness  string   `json:"witness,omitempty"`
+	Partial  bool     `json:"partial,omitempty"`
 }
 
 const format = "assay-capture-1"
@@ -121,7 +123,7 @@ func (c Capture) Encode(w io.Writer) error {
 func (c Capture) encode(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(header{format, c.Image, c.Version, len(c.Records), c.Problems}); err != nil {
+	if err := enc.Encode(header{format, c.Image, c.Version, len(c.Records), c.Problems, c.Witness, c.Partial}); err != nil {
 		return err
 	}
 	for i := range c.Records {
@@ -158,7 +160,7 @@ func decode(r io.Reader) (Capture, error) {
 	if err != nil {
 		return Capture{}, err
 	}
-	c := Capture{Image: h.Image, Version: h.Version, Problems: h.Problems}
+	c := Capture{Image: h.Image, Version: h.Version, Problems: h.Problems, Witness: h.Witness, Partial: h.Partial}
 	for in.Scan() {
 		var rec Record
 		if err := json.Unmarshal(in.Bytes(), &rec); err != nil {

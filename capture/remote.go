@@ -22,6 +22,7 @@ type request struct {
 	Only    []string `json:"only,omitempty"`
 	Roots   []string `json:"roots,omitempty"`
 	Known   bool     `json:"known,omitempty"`
+	Live    bool     `json:"live,omitempty"` // the host reads the disk: tell only what it cannot
 }
 
 // Handler returns the agent's side of Take. It keeps the digests of what it has
@@ -39,7 +40,7 @@ func HandlerOf(src Source) guest.Handler {
 		if req.Version != Version {
 			return nil, fmt.Errorf("capture: host's collectors are version %d, the agent's %d; build the image again", req.Version, Version)
 		}
-		s := scan{roots: req.Roots, memory: mem}
+		s := scan{roots: req.Roots, memory: mem, elsewhere: req.Live}
 		if req.Known {
 			var err error
 			if s.known, err = readPrints(in); err != nil {
@@ -76,39 +77,58 @@ func Take(ctx context.Context, c *guest.Client, opt Options) (Capture, error) {
 }
 
 // take is Take over anything that calls a method of the agent.
-func take(ctx context.Context, call func(context.Context, string, any, io.Reader, io.Writer, any) error, opt Options) (Capture, error) {
-	var known []Record
-	if opt.Known != nil {
-		known = opt.Known.records
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	inR, inW := io.Pipe()
-	defer inR.Close()
-	if opt.Known != nil {
-		go func() { inW.CloseWithError(writePrints(inW, known, randomKey())) }()
-	} else {
-		inW.Close()
-	}
-	outR, outW := io.Pipe()
-	called := make(chan error, 1)
-	go func() {
-		err := call(ctx, Method, request{Version, opt.Only, opt.Roots, opt.Known != nil}, inR, outW, nil)
-		outW.CloseWithError(err)
-		called <- err
-	}()
-	s, err := receive(outR, known, opt.Known != nil)
-	if err != nil {
-		cancel()
-	}
-	outR.CloseWithError(context.Canceled)
-	if callErr := <-called; callErr != nil && !errors.Is(callErr, context.Canceled) {
-		err = callErr
-	}
+func take(ctx context.Context, call caller, opt Options) (Capture, error) {
+	s, err := ask(ctx, call, request{Version, opt.Only, opt.Roots, opt.Known != nil, false}, opt.Known)
 	if err != nil {
 		return Capture{}, fmt.Errorf("capture: %w", err)
 	}
 	return finish(opt.Image, s.records, s.problems), nil
+}
+
+// askLive is take for what only the running guest tells.
+func askLive(ctx context.Context, call caller, only []string) (stream, error) {
+	return ask(ctx, call, request{Version: Version, Only: only, Live: true}, nil)
+}
+
+// caller calls a method of the agent, as guest.Client does.
+type caller func(ctx context.Context, method string, args any, in io.Reader, out io.Writer, result any) error
+
+// ask sends a request and reads the stream of records that answers it.
+func ask(ctx context.Context, call caller, req request, manifest *Manifest) (stream, error) {
+	var known []Record
+	if manifest != nil {
+		known = manifest.records
+	}
+	in, feed := io.Pipe()
+	defer in.Close()
+	if manifest != nil {
+		go func() { feed.CloseWithError(writePrints(feed, known, randomKey())) }()
+	} else {
+		feed.Close()
+	}
+	return converse(ctx, call, Method, req, in, func(r io.Reader) (stream, error) { return receive(r, known, manifest != nil) })
+}
+
+// converse calls a method whose answer is a stream, and reads it with read.
+func converse(ctx context.Context, call caller, method string, args any, in io.Reader, read func(io.Reader) (stream, error)) (stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	called := make(chan error, 1)
+	go func() {
+		err := call(ctx, method, args, in, w, nil)
+		w.CloseWithError(err)
+		called <- err
+	}()
+	s, err := read(r)
+	if err != nil {
+		cancel()
+	}
+	r.CloseWithError(context.Canceled)
+	if callErr := <-called; callErr != nil && !errors.Is(callErr, context.Canceled) {
+		err = callErr
+	}
+	return s, err
 }
 
 // receive reads the stream and puts back the known files that were seen again.

@@ -21,18 +21,23 @@ type Sink struct {
 func newSink(emit func(Record)) *Sink { return &Sink{emit: emit} }
 
 // Add takes one record. The caller must not touch its attributes again.
-func (s *Sink) Add(r Record) {
+func (s *Sink) Add(r Record) { s.accepts(r) }
+
+// accepts is Add, and reports whether the record was taken.
+func (s *Sink) accepts(r Record) bool {
 	size := int64(len(r.Kind) + len(r.Key))
 	for k, v := range r.Attrs {
 		size += int64(len(k) + len(v))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fits(r, size) {
+	fits := s.fits(r, size)
+	if fits {
 		s.count++
 		s.bytes += size
 		s.emit(r)
 	}
+	return fits
 }
 
 // fits reports whether the bounds allow r, and notes a problem when they don't.

@@ -9,5 +9,5 @@ import (
 
 // handlers are the methods that other rooms hang on the line.
 func handlers() map[string]guest.Handler {
-	return map[string]guest.Handler{"capture": capture.Handler()}
+	return map[string]guest.Handler{capture.Method: capture.Handler(), capture.WitnessMethod: capture.WitnessHandler()}
 }

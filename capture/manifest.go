@@ -1,0 +1,112 @@
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// A Manifest is the files of an untouched image. Against it a capture neither
+// hashes nor sends a file whose inode says that nothing happened to it.
+//
+// A guest's root can forge what an inode says, and a Host is not fooled: it looks
+// at what was written to the disk.
+type Manifest struct {
+	image   string   // digest
+	witness string   // who told of the files
+	records []Record // of kind file, sorted by key
+}
+
+// NewManifest makes a manifest of a capture's files.
+func NewManifest(c Capture) *Manifest {
+	m := &Manifest{image: c.Image, witness: c.Witness}
+	for _, r := range c.Records {
+		if r.Kind == File && r.Attrs["ctime"] != "" {
+			m.records = append(m.records, r)
+		}
+	}
+	return m
+}
+
+// Len returns how many files the manifest holds.
+func (m *Manifest) Len() int { return len(m.records) }
+
+// manifestHeader is the first line of a manifest's file. Behind it lie the records
+// as the agent sends them, compressed: they are read with every run.
+type manifestHeader struct {
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+	Image   string `json:"image,omitempty"`
+	Witness string `json:"witness,omitempty"`
+}
+
+const manifestFormat = "assay-manifest-2"
+
+// ReadManifest reads what WriteManifest wrote.
+func ReadManifest(path string) (*Manifest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	defer f.Close()
+	m, err := readManifest(f)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %s: %w; build the image again", path, err)
+	}
+	return m, nil
+}
+
+func readManifest(r io.Reader) (*Manifest, error) {
+	in := bufio.NewReader(r)
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	var h manifestHeader
+	if json.Unmarshal(line, &h) != nil || h.Format != manifestFormat || h.Version != Version {
+		return nil, fmt.Errorf("header: got %q of collector version %d, want %q of version %d", cut(h.Format, 40), h.Version, manifestFormat, Version)
+	}
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	s, err := decodeStream(z, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Manifest{h.Image, h.Witness, s.records}, nil
+}
+
+// WriteManifest writes the files of c to path.
+func WriteManifest(path string, c Capture) error {
+	var b bytes.Buffer
+	if err := NewManifest(c).write(&b, c.Version); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	return nil
+}
+
+func (m *Manifest) write(w io.Writer, version int) error {
+	if err := json.NewEncoder(w).Encode(manifestHeader{manifestFormat, version, m.image, m.witness}); err != nil {
+		return err
+	}
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	enc := newEncoder(z)
+	for _, r := range m.records {
+		enc.record(r)
+	}
+	return errors.Join(enc.end(), z.Close())
+}
