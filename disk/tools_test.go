@@ -72,7 +72,7 @@ func debugfs(t testing.TB, image string, commands ...string) string {
 func mke2fs(t testing.TB, from string, mib int64, options ...string) string {
 	t.Helper()
 	need(t, "mke2fs", "debugfs", "e2fsck")
-	image := filepath.Join(t.TempDir(), "fs")
+	image := filepath.Join(memory(t), "fs")
 	f, err := os.Create(image)
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +86,17 @@ func mke2fs(t testing.TB, from string, mib int64, options ...string) string {
 	}
 	tool(t, append(argv, image)...)
 	return image
+}
+
+// memory makes a folder in memory, where there is such a place: a mounted image is
+// written through to its disk again and again.
+func memory(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "disk-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func open(t testing.TB, image string) *Ext4 {
@@ -140,9 +151,8 @@ func describe(i *Inode, xattrs map[string][]byte, content string) string {
 			}
 		}
 	})
-	size := i.Size
 	return fmt.Sprintf("mode %o uid %d gid %d nlink %d size %d rdev %x times %d %d %d ino %d xattrs %v content %s",
-		i.Mode, i.UID, i.GID, i.Nlink, size, i.Rdev, i.Atime, i.Mtime, i.Ctime, i.Number, keys, content)
+		i.Mode, i.UID, i.GID, i.Nlink, i.Size, i.Rdev, i.Atime, i.Mtime, i.Ctime, i.Number, keys, content)
 }
 
 // ours is what this room sees.
