@@ -25,6 +25,8 @@ const (
 	jbdFastCommit  = 0x20
 	jbdKnown       = 0x3F
 
+	minLog = 1024 // blocks: a journal that has fewer leaves fast commits none
+
 	tagEscaped  = 1
 	tagSameUUID = 2
 	tagLast     = 8
@@ -35,6 +37,7 @@ type journal struct {
 	fs               *Ext4
 	runs             []run // of the journal's inode
 	first, last      uint64
+	fast             uint64 // where fast commits are; 0 if nowhere
 	sequence         uint32 // of the first transaction
 	start            uint64 // block of the log where it begins
 	compat, incompat uint32
@@ -145,7 +148,10 @@ func (j *journal) readFeatures(b []byte) error {
 		if n == 0 {
 			n = 256
 		}
-		j.last -= min(n, j.last)
+		if j.last >= n+minLog {
+			j.last -= n
+			j.fast = j.last + 1
+		}
 	}
 	return nil
 }
@@ -156,14 +162,14 @@ func (j *journal) summed() bool { return j.incompat&(jbdCsumV2|jbdCsumV3) != 0 }
 // checkFastCommit refuses a log that goes on, after the transaction before end,
 // in the area of fast commits.
 func (j *journal) checkFastCommit(end uint32) error {
-	if j.incompat&jbdFastCommit == 0 {
+	if j.fast == 0 {
 		return nil
 	}
-	b, err := j.read(j.last)
+	b, err := j.read(j.fast)
 	if err != nil {
 		return err
 	}
-	const head = 0xA
+	const head = 0x9
 	if le.Uint16(b) == head && le.Uint32(b[8:]) == end {
 		return &UnsupportedError{"ext4", "a fast_commit that is to be replayed"}
 	}
