@@ -9,7 +9,7 @@ import (
 )
 
 // latestVersion is the schema version that this assay reads and writes.
-const latestVersion = 1
+const latestVersion = 2
 
 // migrations holds NNNN.sql, which brings a database from version NNNN-1 to NNNN.
 //

@@ -2,6 +2,7 @@ package results
 
 import (
 	"database/sql"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"regexp"
@@ -45,8 +46,11 @@ func schemaOf(t *testing.T, db *sql.DB) map[string]string {
 	return schema
 }
 
-// next is a migration that only the tests know, and the schema that it leads to.
-var next = fstest.MapFS{"0002.sql": {Data: []byte("ALTER TABLE run ADD COLUMN label TEXT; DROP VIEW checks; CREATE VIEW labels AS SELECT label FROM run;")}}
+// nextName is the file of a migration that is not there yet.
+func nextName(n int) string { return fmt.Sprintf("%04d.sql", latestVersion+n) }
+
+// next is a migration that only the tests know.
+var next = fstest.MapFS{nextName(1): {Data: []byte("ALTER TABLE run ADD COLUMN label TEXT; DROP VIEW checks; CREATE VIEW labels AS SELECT label FROM run;")}}
 
 // A migration keeps the rows, runs once for all who ask, and leads to the schema.
 func TestMigrate(t *testing.T) {
@@ -69,27 +73,27 @@ func TestMigrate(t *testing.T) {
 	wg.Wait()
 	var version int
 	must(t, db.write.QueryRow("PRAGMA user_version").Scan(&version))
-	if version != 2 {
-		t.Errorf("schema %d, wanted 2", version)
+	if version != latestVersion+1 {
+		t.Errorf("schema %d, wanted %d", version, latestVersion+1)
 	}
 	got, err := db.Run("r1")
 	must(t, err)
 	same(t, got, want)
-	expect(t, second(Open(path)), "made by a newer assay (schema 2, this one knows 1)")
+	expect(t, second(Open(path)), fmt.Sprintf("made by a newer assay (schema %d, this one knows %d)", latestVersion+1, latestVersion))
 }
 
 // A migration that fails half-way changes nothing.
 func TestMigrateFails(t *testing.T) {
 	db := openTemp(t)
 	before := schemaOf(t, db.write)
-	bad := fstest.MapFS{"0002.sql": next["0002.sql"], "0003.sql": {Data: []byte("CREATE TABLE x(y); CREATE TABLE run(z);")}}
-	expect(t, migrate(db.write, bad), "migrate to schema 3: ")
+	bad := fstest.MapFS{nextName(1): next[nextName(1)], nextName(2): {Data: []byte("CREATE TABLE x(y); CREATE TABLE run(z);")}}
+	expect(t, migrate(db.write, bad), fmt.Sprintf("migrate to schema %d: ", latestVersion+2))
 	same(t, schemaOf(t, db.write), before)
 	var version, keys int
 	must(t, db.write.QueryRow("PRAGMA user_version").Scan(&version))
 	must(t, db.write.QueryRow("PRAGMA foreign_keys").Scan(&keys))
-	if version != 1 || keys != 1 {
-		t.Errorf("schema %d, foreign keys %d, wanted 1 and 1", version, keys)
+	if version != latestVersion || keys != 1 {
+		t.Errorf("schema %d, foreign keys %d, wanted %d and 1", version, keys, latestVersion)
 	}
 }
 
@@ -97,7 +101,7 @@ func TestMigrateFails(t *testing.T) {
 func TestMigrationNames(t *testing.T) {
 	names, err := fs.Glob(migrations, "*.sql")
 	must(t, err)
-	if len(names) != latestVersion || names[len(names)-1] != "0001.sql" && latestVersion == 1 {
+	if len(names) != latestVersion || names[len(names)-1] != nextName(0) {
 		t.Errorf("%v, wanted one for each of %d versions", names, latestVersion)
 	}
 }

@@ -31,8 +31,8 @@ func TestOpenRefuses(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"newer":             {changed(60, later...), "made by a newer assay (schema 7, this one knows 1); upgrade assay or use --db"},
-		"newer and strange": {append(changed(60, later...)[:100], bytes.Repeat([]byte{0xA5}, 9000)...), "made by a newer assay (schema 7"}, // before SQLite looks
+		"newer":             {changed(60, later...), fmt.Sprintf("made by a newer assay (schema %d, this one knows %d); upgrade assay or use --db", latestVersion+6, latestVersion)},
+		"newer and strange": {append(changed(60, later...)[:100], bytes.Repeat([]byte{0xA5}, 9000)...), fmt.Sprintf("made by a newer assay (schema %d", latestVersion+6)}, // before SQLite looks
 		"empty":             {nil, "not a database; delete it"},
 		"text":              {bytes.Repeat([]byte("# notes\n"), 100), "not a database"},
 		"truncated":         {good[:len(good)/2], "damaged: "},

@@ -124,6 +124,15 @@ func (l *loader) loadObservations() error {
 		load(l, changes, func(c *assay.Cell, k []int64, h *assay.Change) {
 			d := diff(c, k[1])
 			d.Changes = append(d.Changes, *h)
+		}),
+		load(l, noises, func(c *assay.Cell, k []int64, n *assay.Noise) {
+			d := diff(c, k[1])
+			d.Noise = append(d.Noise, *n)
+		}),
+		load(l, placebos, func(c *assay.Cell, _ []int64, p *assay.Placebo) { c.Placebos = append(c.Placebos, *p) }),
+		load(l, placeboChanges, func(c *assay.Cell, k []int64, h *assay.Change) {
+			p := &c.Placebos[k[1]]
+			p.Changes = append(p.Changes, *h)
 		}))
 }
 

@@ -197,12 +197,17 @@ func (t *tx) steps(cell int64, list []assay.Step) {
 	}
 }
 
-// observations writes the captures and diffs of a cell.
+// observations writes the captures, diffs and placebos of a cell.
 func (t *tx) observations(cell int64, c *assay.Cell) {
 	insertAll(t, captures, c.Captures, cell)
 	insertAll(t, diffs, c.Diffs, cell)
 	for i := range c.Diffs {
 		insertAll(t, changes, c.Diffs[i].Changes, cell, int64(c.Diffs[i].ID))
+		insertAll(t, noises, c.Diffs[i].Noise, cell, int64(c.Diffs[i].ID))
+	}
+	insertAll(t, placebos, c.Placebos, cell)
+	for i := range c.Placebos {
+		insertAll(t, placeboChanges, c.Placebos[i].Changes, cell, int64(i))
 	}
 }
 

@@ -152,6 +152,7 @@ func (tb table[T]) bind(t *tx, v *T) (names []string, args []any) {
 }
 
 // read calls add with the keys and the value of each row for which where holds.
+// arg is the argument of where, or a list of them.
 func (tb table[T]) read(q querier, where string, arg any, add func(keys []int64, v *T) error) error {
 	var exprs []string
 	for _, k := range tb.keys {
@@ -162,7 +163,7 @@ func (tb table[T]) read(q querier, where string, arg any, add func(keys []int64,
 			exprs = append(exprs, c.expr)
 		}
 	}
-	rows, err := q.Query(fmt.Sprintf("SELECT %s FROM %s t WHERE %s ORDER BY %s", strings.Join(exprs, ", "), tb.name, where, tb.order), arg)
+	rows, err := q.Query(fmt.Sprintf("SELECT %s FROM %s t WHERE %s ORDER BY %s", strings.Join(exprs, ", "), tb.name, where, tb.order), listed(arg)...)
 	if err != nil {
 		return err
 	}
@@ -177,6 +178,14 @@ func (tb table[T]) read(q querier, where string, arg any, add func(keys []int64,
 		}
 	}
 	return rows.Err()
+}
+
+// listed makes a list of one argument.
+func listed(arg any) []any {
+	if all, ok := arg.([]any); ok {
+		return all
+	}
+	return []any{arg}
 }
 
 // targets returns where to scan a row.

@@ -155,6 +155,16 @@ var changes = table[assay.Change]{"change", []string{"cell", "diff", "seq"}, "t.
 	}
 }}
 
+var noises = table[assay.Noise]{"noise_change", []string{"cell", "diff", "seq"}, "t.cell, t.diff, t.seq", func(n *assay.Noise) []column {
+	return append(changes.columns(&n.Change), plain("seen", &n.Seen), plain("placebos", &n.Of))
+}}
+
+var placebos = table[assay.Placebo]{"placebo", []string{"cell", "seq"}, "t.cell, t.seq", func(p *assay.Placebo) []column {
+	return []column{word("image", &p.Image), maybe("scope", &p.Scope), plain("seconds", &p.Seconds)}
+}}
+
+var placeboChanges = table[assay.Change]{"placebo_change", []string{"cell", "placebo", "seq"}, "t.cell, t.placebo, t.seq", changes.columns}
+
 var grades = table[assay.Grade]{"grade", []string{"cell"}, "t.cell, t.id", func(g *assay.Grade) []column {
 	return []column{
 		plain("id", &g.ID),
