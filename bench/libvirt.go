@@ -115,7 +115,7 @@ func (d *domain) start(ctx context.Context) error {
 func (d *domain) firstTrue(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootDeadline)
 	defer cancel()
-	return poll(ctx, 20*time.Millisecond, func() error { return d.runTrue(ctx) })
+	return poll(ctx, 200*time.Millisecond, func() error { return d.runTrue(ctx) })
 }
 
 // runTrue runs /bin/true in the guest, each request a call of virsh.

@@ -32,6 +32,7 @@ type Result struct {
 	Values     map[string][]float64 `json:"values,omitempty"`       // by measure, in the order of their taking
 	Busy       []float64            `json:"busy_seconds,omitempty"` // CPU seconds that the whole host spent, by repetition
 	Load       []float64            `json:"load,omitempty"`         // of the host's last minute, by repetition
+	Retries    int                  `json:"retries,omitempty"`      // repetitions that failed and were done again
 	Problem    string               `json:"problem,omitempty"`      // why it could not be measured
 }
 

@@ -131,7 +131,7 @@ func (st *Stage) subject(ctx context.Context, s Subject, reps int) []Result {
 		sample, err := c.Open(ctx, st)
 		p.sample = sample
 		if err == nil {
-			_, err = p.once(ctx)
+			_, err = p.once(ctx, st)
 		}
 		p.fail(err, st)
 		players = append(players, p)
@@ -149,8 +149,20 @@ func (st *Stage) subject(ctx context.Context, s Subject, reps int) []Result {
 	return list
 }
 
-// once does one repetition in its deadline.
-func (p *player) once(ctx context.Context) (Sample, error) {
+// once does one repetition, and tries it again if it fails: a contestant's own
+// deadlines may be too short for a host that is busy just then.
+func (p *player) once(ctx context.Context, st *Stage) (Sample, error) {
+	sample, err := p.try(ctx)
+	if err != nil && ctx.Err() == nil {
+		st.say(fmt.Sprintf("%s: %s: trying again: %v", p.result.Subject.Name, p.result.Contestant, err))
+		p.result.Retries++
+		sample, err = p.try(ctx)
+	}
+	return sample, err
+}
+
+// try does one repetition in its deadline.
+func (p *player) try(ctx context.Context) (Sample, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, sampleDeadline, fmt.Errorf("not done after %v", sampleDeadline))
 	defer cancel()
 	sample, err := p.sample(ctx)
@@ -166,7 +178,7 @@ func (p *player) play(ctx context.Context, st *Stage, rep int) {
 		return
 	}
 	busy := busySeconds()
-	sample, err := p.once(ctx)
+	sample, err := p.once(ctx, st)
 	if err != nil {
 		p.fail(err, st)
 		return

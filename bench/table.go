@@ -24,7 +24,7 @@ func (r Report) print(w io.Writer, asJSON bool) error {
 	last := ""
 	for _, row := range r.rows().Rows {
 		if row.Measure != last {
-			fmt.Fprintf(t, "\n%s: %s\t\t\t\t\t\n", row.Measure, row.Title)
+			fmt.Fprintf(t, "\n%s: %s\n", row.Measure, row.Title)
 			fmt.Fprint(t, "  \tmedian\tbest\tratio\tn\tCPU s\tload\n")
 			last = row.Measure
 		}
