@@ -15,9 +15,10 @@ func Collectors() []Collector { return collectors(scan{}) }
 // collectors is the list. To add one: its file, its goldens, one line. The first
 // runs beside all the others, because it takes longest by far.
 func collectors(s scan) []Collector {
+	seen := &census{}
 	return []Collector{
 		files{s},
-		processes{},
+		processes{seen},
 		packages{},
 		rpm{},
 		accounts{},
@@ -26,7 +27,7 @@ func collectors(s scan) []Collector {
 		activity{},
 		cron{},
 		environment{},
-		network{},
+		network{seen},
 		kernel{},
 		mounts{},
 		autostart{},

@@ -83,8 +83,6 @@ func (l *local) ReadFile(p string, limit int64) ([]byte, error) {
 	return slurp(fd, p, limit)
 }
 
-func (l *local) ReadDir(p string) ([]fs.DirEntry, error) { return os.ReadDir(p) }
-
 func (l *local) Readlink(p string) (string, error) { return os.Readlink(p) }
 
 func (l *local) Lstat(p string) (Stat, error) {

@@ -5,29 +5,28 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
 )
 
 // network observes the sockets that wait for others, and the routes.
-type network struct{}
+type network struct{ census *census }
 
 func (network) Name() string    { return "network" }
 func (network) Kinds() []string { return []string{Listener, Route} }
 func (network) Live() bool      { return true }
 
-func (network) Collect(ctx context.Context, src Source, out *Sink) error {
+func (n network) Collect(ctx context.Context, src Source, out *Sink) error {
 	var found []socket
 	for _, proto := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		found = append(found, listeners(src, out, proto)...)
 	}
 	found = append(found, unixListeners(src, out)...)
-	holders := socketHolders(ctx, src, out, found)
-	names := readOwners(src).users
+	all := n.census.take(src, out)
+	holders := socketHolders(ctx, src, all.programs, found)
 	for _, s := range found {
-		a := attrs("proto", s.proto, "address", s.address, "port", s.port, "user", userName(names, s.uid))
+		a := attrs("proto", s.proto, "address", s.address, "port", s.port, "user", userName(all.users, s.uid))
 		if h, ok := holders[s.inode]; ok {
 			a["process"], a["pid"] = h.name, decimal(h.pid)
 		}
@@ -116,24 +115,22 @@ type holder struct {
 
 // socketHolders finds, for the sockets in found, the first process that has each
 // open: its descriptors are links to "socket:[inode]".
-func socketHolders(ctx context.Context, src Source, out *Sink, found []socket) map[string]holder {
+func socketHolders(ctx context.Context, src Source, programs []program, found []socket) map[string]holder {
 	wanted := map[string]bool{}
 	for _, s := range found {
 		wanted[s.inode] = true
 	}
 	holders := map[string]holder{}
-	for _, pid := range pids(src, out) {
+	for _, p := range programs {
 		if len(wanted) == 0 || ctx.Err() != nil {
 			break
 		}
-		dir := fmt.Sprintf("/proc/%d/fd", pid)
-		fds, _ := src.ReadDir(dir) // gone, or not ours to see: then the socket has no holder
-		for _, fd := range fds {
-			target, _ := src.Readlink(path.Join(dir, fd.Name()))
+		targets, _ := source{src}.linksIn(fmt.Sprintf("/proc/%d/fd", p.pid)) // gone, or not ours to see: then the socket has no holder
+		for _, target := range targets {
 			inode, ok := strings.CutPrefix(target, "socket:[")
 			inode = strings.TrimSuffix(inode, "]")
 			if ok && wanted[inode] {
-				holders[inode] = holder{pid, commOf(src, pid)}
+				holders[inode] = holder{p.pid, commOf(src, p.pid)}
 				delete(wanted, inode)
 			}
 		}
@@ -142,7 +139,7 @@ func socketHolders(ctx context.Context, src Source, out *Sink, found []socket) m
 }
 
 func commOf(src Source, pid int) string {
-	data, _ := src.ReadFile(fmt.Sprintf("/proc/%d/comm", pid), 4096)
+	data, _ := source{src}.readOne(fmt.Sprintf("/proc/%d/comm", pid))
 	return line(string(data))
 }
 

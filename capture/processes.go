@@ -12,7 +12,7 @@ import (
 
 // processes observes running programs. The kernel's threads are none, and
 // neither are the agent and what it runs to observe.
-type processes struct{}
+type processes struct{ census *census }
 
 func (processes) Name() string    { return "processes" }
 func (processes) Kinds() []string { return []string{Process} }
@@ -21,35 +21,24 @@ func (processes) Live() bool      { return true }
 // selfish is a Source that knows which processes are the observer's own.
 type selfish interface{ own(pid int) bool }
 
-func (processes) Collect(ctx context.Context, src Source, out *Sink) error {
-	names := readOwners(src).users
-	for _, pid := range pids(src, out) {
+func (c processes) Collect(ctx context.Context, src Source, out *Sink) error {
+	all := c.census.take(src, out)
+	for _, p := range all.programs {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if s, ok := src.(selfish); ok && s.own(pid) {
+		if s, ok := src.(selfish); ok && s.own(p.pid) {
 			continue
 		}
-		r, err := readProcess(src, pid, names)
+		r, err := p.read(source{src}, all.users)
 		switch {
 		case err == nil:
 			out.Add(r)
 		case !errors.Is(err, errNoProcess) && !errors.Is(err, fs.ErrNotExist) && !gone(err):
-			out.Problem("processes: %d: %s", pid, cause(err))
+			out.Problem("processes: %d: %s", p.pid, cause(err))
 		}
 	}
 	return nil
-}
-
-// pids returns the numbers in /proc, ascending.
-func pids(src Source, out *Sink) []int {
-	var found []int
-	for _, name := range entriesOf(src, out, "processes", "/proc") {
-		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
-			found = append(found, pid)
-		}
-	}
-	return found
 }
 
 // errNoProcess is what readProcess says of the kernel's threads and of the dead.
@@ -61,9 +50,10 @@ func gone(err error) bool { return strings.Contains(cause(err), "no such process
 // kernelThread is the flag PF_KTHREAD of the ninth field of stat.
 const kernelThread = 0x00200000
 
-func readProcess(src Source, pid int, names map[uint32]string) (Record, error) {
-	dir := fmt.Sprintf("/proc/%d/", pid)
-	stat, err := src.ReadFile(dir+"stat", 4096)
+// read observes one process.
+func (p program) read(src source, users map[uint32]string) (Record, error) {
+	dir := fmt.Sprintf("/proc/%d/", p.pid)
+	stat, err := src.readOne(dir + "stat")
 	if err != nil {
 		return Record{}, err
 	}
@@ -71,17 +61,16 @@ func readProcess(src Source, pid int, names map[uint32]string) (Record, error) {
 	if flags&kernelThread != 0 || state == "Z" || state == "X" {
 		return Record{}, errNoProcess
 	}
-	status, err := src.ReadFile(dir+"status", 16<<10)
+	status, err := src.readOne(dir + "status")
 	if err != nil {
 		return Record{}, err
 	}
-	user := userOf(string(status), names)
-	argv, _ := src.ReadFile(dir+"cmdline", 1<<20)
+	user := userOf(string(status), users)
+	argv, _ := src.readOne(dir + "cmdline")
 	command := commandLine(string(argv), comm)
-	exe, _ := src.Readlink(dir + "exe")
-	exe, deleted := strings.CutSuffix(exe, " (deleted)")
-	cgroup, _ := src.ReadFile(dir+"cgroup", 16<<10)
-	a := attrs("pid", decimal(pid), "ppid", line(ppid), "user", user, "exe", line(exe), "cmdline", command, "cgroup", cgroupOf(string(cgroup)))
+	exe, deleted := strings.CutSuffix(p.exe, " (deleted)")
+	cgroup, _ := src.readOne(dir + "cgroup")
+	a := attrs("pid", decimal(p.pid), "ppid", line(ppid), "user", user, "exe", line(exe), "cmdline", command, "cgroup", cgroupOf(string(cgroup)))
 	if deleted {
 		a["deleted"] = "yes"
 	}

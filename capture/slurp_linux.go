@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +60,82 @@ func readOnce(fd int, buf []byte) (int, error) {
 			return max(n, 0), err
 		}
 	}
+}
+
+// readOne reads a file of the kernel's that gives all to one read, if there is
+// room: to read again for nothing costs as much as to read.
+func (l *local) readOne(p string) ([]byte, error) {
+	fd, err := unix.Open(p, openFlags|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: p, Err: err}
+	}
+	small := scratch.Get().(*[16 << 10]byte)
+	defer scratch.Put(small)
+	n, err := readOnce(fd, small[:])
+	unix.Close(fd)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: p, Err: err}
+	}
+	if n == len(small) {
+		return l.ReadFile(p, maxOne)
+	}
+	return bytes.Clone(small[:n]), nil
+}
+
+func (l *local) linksIn(dir string) ([]string, error) {
+	fd, err := unix.Open(dir, openFlags|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd)
+	entries, err := kinds(fd)
+	targets := make([]string, 0, len(entries))
+	buf := scratch.Get().(*[16 << 10]byte)
+	defer scratch.Put(buf)
+	for _, e := range entries {
+		if n, err := unix.Readlinkat(fd, e.name, buf[:maxPath]); err == nil && n > 0 {
+			targets = append(targets, string(buf[:n]))
+		}
+	}
+	return targets, err
+}
+
+// dirEntry is a folder's entry; what the folder does not tell is looked up.
+type dirEntry struct {
+	kindOf
+	dir string
+}
+
+func (e dirEntry) Name() string               { return e.name }
+func (e dirEntry) IsDir() bool                { return e.kind == unix.DT_DIR }
+func (e dirEntry) Type() fs.FileMode          { return fileTypes[e.kind] }
+func (e dirEntry) Info() (fs.FileInfo, error) { return os.Lstat(e.dir + "/" + e.name) }
+
+var fileTypes = map[byte]fs.FileMode{
+	unix.DT_DIR: fs.ModeDir, unix.DT_LNK: fs.ModeSymlink, unix.DT_FIFO: fs.ModeNamedPipe, unix.DT_SOCK: fs.ModeSocket,
+	unix.DT_CHR: fs.ModeDevice | fs.ModeCharDevice, unix.DT_BLK: fs.ModeDevice,
+}
+
+// ReadDir is os.ReadDir at half the cost.
+func (l *local) ReadDir(p string) ([]fs.DirEntry, error) {
+	fd, err := unix.Open(p, openFlags|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: p, Err: err}
+	}
+	defer unix.Close(fd)
+	found, err := kinds(fd)
+	if err != nil {
+		err = &fs.PathError{Op: "readdir", Path: p, Err: err}
+	}
+	slices.SortFunc(found, func(a, b kindOf) int { return strings.Compare(a.name, b.name) })
+	entries := make([]fs.DirEntry, 0, len(found))
+	for _, e := range found {
+		if e.kind == unix.DT_UNKNOWN {
+			return os.ReadDir(p) // a file system that does not tell
+		}
+		entries = append(entries, dirEntry{e, p})
+	}
+	return entries, err
 }
 
 // readTree reads every wanted file below root, as reader.readTree tells.
