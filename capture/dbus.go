@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -17,14 +16,15 @@ import (
 
 // Bounds on what systemd, or what stands in its place, may answer.
 const (
-	maxReply    = 16 << 20 // bytes of one message
+	maxReply    = 4 << 20 // bytes of one message
 	maxSignals  = 1000     // that come before the answer
 	busPatience = 10 * time.Second
 )
 
 // dialer is a Source whose sockets can be talked to.
 type dialer interface {
-	dial(ctx context.Context, socket string) (net.Conn, error)
+	// dial connects to a socket. What is read and written fails once ctx has ended.
+	dial(ctx context.Context, socket string) (io.ReadWriteCloser, error)
 }
 
 // buses are where systemd listens: by itself, to root only, and behind a broker.
@@ -58,7 +58,6 @@ func askBus(ctx context.Context, d dialer, socket string, broker bool) (map[stri
 		return nil, err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	return listUnits(conn, broker)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -160,11 +159,6 @@ func readlinkAt(fd int, name string) string {
 		return ""
 	}
 	return string(buf[:n])
-}
-
-func (l *local) dial(ctx context.Context, socket string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", socket)
 }
 
 func (l *local) Xattrs(p string) (map[string][]byte, error) { return lxattrs(p) }
