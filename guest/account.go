@@ -19,13 +19,24 @@ type account struct {
 	shell    string
 }
 
+const (
+	passwdFile = "/etc/passwd"
+	groupFile  = "/etc/group"
+)
+
 // testUser is the login that commands run as when the guest has it.
 const testUser = "tester"
 
 // lookup finds the user called name. An empty name is the test user, or root, or,
-// for an agent without privileges, the agent's own user.
+// for an agent without privileges, the agent's own user. The account is shared:
+// nobody changes it.
 func lookup(name string) (*account, error) {
-	passwd, err := os.ReadFile("/etc/passwd")
+	return accounts.find(name, func() (*account, error) { return readAccount(name) })
+}
+
+// readAccount is lookup without a memory.
+func readAccount(name string) (*account, error) {
+	passwd, err := os.ReadFile(passwdFile)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +99,7 @@ const maxGroups = 65536
 
 // groupsOf returns the groups that name is a member of by /etc/group.
 func groupsOf(name string) []uint32 {
-	group, err := os.ReadFile("/etc/group")
+	group, err := os.ReadFile(groupFile)
 	if err != nil {
 		return nil
 	}
@@ -117,7 +128,7 @@ func contains(list, name string) bool {
 
 // userNames maps user ids to names, for lists of processes.
 func userNames() map[int]string {
-	passwd, _ := os.ReadFile("/etc/passwd")
+	passwd, _ := os.ReadFile(passwdFile)
 	names := map[int]string{}
 	for line := range strings.Lines(string(passwd)) {
 		if a := parseAccount(line); a != nil && names[a.uid] == "" {

@@ -422,10 +422,51 @@ func TestExecDaemon(t *testing.T) {
 	}
 	unix.Kill(exit.Orphans[0].PID, unix.SIGKILL)
 	waitDead(t, []int{exit.Orphans[0].PID})
-	output(t, c, sh("true")) // removes the cgroup that has emptied
-	entries, err := filepath.Glob(dir + "/exec-1")
-	if err != nil || len(entries) != 0 {
-		t.Errorf("got %v, %v, want the orphan's cgroup gone", entries, err)
+	output(t, c, sh("true")) // after it the cgroups that have emptied are removed
+	waitFor(t, "the orphan's cgroup to go", func() bool {
+		_, err := os.Stat(dir + "/exec-1")
+		return errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// TestManyCgroups: more commands at once than cgroups lie ready each have one of
+// their own, and what is left afterwards is what lies ready.
+func TestManyCgroups(t *testing.T) {
+	dir := cgroupRoot(t)
+	must(t, dir != "", "root and a cgroup v2 that can be written to")
+	c := guesttest.Process(t, dir)
+	const n = 40
+	seen := make(chan string, n)
+	for range n {
+		go func() {
+			var out bytes.Buffer
+			_, err := c.Exec(limit(t), sh("cat /proc/self/cgroup; sleep 0.2"), nil, &out, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			seen <- out.String()
+		}()
+	}
+	groups := map[string]bool{}
+	for range n {
+		groups[<-seen] = true
+	}
+	if len(groups) != n {
+		t.Errorf("got %d cgroups for %d commands", len(groups), n)
+	}
+	waitFor(t, "the used cgroups to go", func() bool {
+		left, err := filepath.Glob(dir + "/exec-*")
+		return err == nil && len(left) > 0 && len(left) <= 8
+	})
+}
+
+// waitFor polls until ok.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
 	}
 }
 

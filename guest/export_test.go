@@ -24,3 +24,16 @@ func Unpack(r io.Reader, dest string, bound PullOptions) error {
 	_, err := u.unpack(r, dest, "")
 	return err
 }
+
+// FileTick is how old a change of the accounts must be to be relied on.
+const FileTick = fileTick
+
+// Remember returns a memory of accounts that rests on two files and is filled by
+// read, whose answer is an account's home.
+func Remember(passwd, group string, read func() string) func(name string) (home string) {
+	m := accountMemory{paths: [2]string{passwd, group}}
+	return func(name string) string {
+		a, _ := m.find(name, func() (*account, error) { return &account{home: read()}, nil })
+		return a.home
+	}
+}

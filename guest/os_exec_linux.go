@@ -292,6 +292,7 @@ func (p *process) wait(ctx context.Context) (*os.ProcessState, error) {
 // or until the grace is over; then it takes what lies in the pipes.
 func (p *process) settle() {
 	begin := time.Now()
+	p.awaitOutput(orphanGrace / 4)
 	for nap := time.Millisecond; !p.quiet(); nap = min(2*nap, orphanGrace/4) {
 		grace := orphanGrace
 		if anyBusy(p.group.pids()) {
@@ -304,6 +305,20 @@ func (p *process) settle() {
 	}
 	for _, t := range p.taps {
 		t.finish()
+	}
+}
+
+// awaitOutput waits until all output has ended, which it mostly does at once: to
+// be woken by it is quicker than to look again.
+func (p *process) awaitOutput(limit time.Duration) {
+	late := make(chan struct{})
+	timer := time.AfterFunc(limit, func() { close(late) })
+	defer timer.Stop()
+	for _, t := range p.taps {
+		select {
+		case <-t.done:
+		case <-late:
+		}
 	}
 }
 

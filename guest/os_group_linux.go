@@ -3,10 +3,8 @@ package guest
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -62,31 +60,6 @@ type cgroup struct {
 	dir  *os.File
 	pool *cgroupPool
 	peak int64 // of the samples: Linux tells its own since 5.19
-}
-
-// A cgroupPool numbers cgroups and removes those that have emptied.
-type cgroupPool struct {
-	mu    sync.Mutex
-	last  int
-	stale []string // released with somebody in them
-}
-
-// open makes a cgroup below parent.
-func (c *cgroupPool) open(parent string) (*cgroup, error) {
-	c.mu.Lock()
-	c.stale = slices.DeleteFunc(c.stale, func(path string) bool { return removeCgroup(path) == nil })
-	c.last++
-	path := filepath.Join(parent, "exec-"+strconv.Itoa(c.last))
-	c.mu.Unlock()
-	if err := os.Mkdir(path, 0o755); err != nil {
-		return nil, err
-	}
-	dir, err := os.Open(path)
-	if err != nil {
-		os.Remove(path)
-		return nil, err
-	}
-	return &cgroup{path: path, dir: dir, pool: c}, nil
 }
 
 // removeCgroup removes a cgroup and those below it. One with processes stays.
@@ -194,9 +167,5 @@ func (g *cgroup) number(file string) (int64, bool) {
 
 func (g *cgroup) release() {
 	g.dir.Close()
-	if removeCgroup(g.path) != nil {
-		g.pool.mu.Lock()
-		defer g.pool.mu.Unlock()
-		g.pool.stale = append(g.pool.stale, g.path)
-	}
+	g.pool.released(g.path)
 }

@@ -44,7 +44,7 @@ func run(args []string) error {
 // prepare makes the process fit to live beside what it runs: small, the last to
 // be killed when memory ends, and in a cgroup of its own.
 func prepare() (context.Context, *guest.Server) {
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(200) // a collection costs a translated guest more than these few MiB
 	debug.SetMemoryLimit(64 << 20)
 	syscall.Umask(0o022)
 	guest.Thaw("/")                                              // before anything writes
