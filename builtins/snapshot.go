@@ -2,7 +2,9 @@ package builtins
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 
 	"go.starlark.net/starlark"
@@ -37,7 +39,11 @@ var snapshot = engine.Func("snapshot", "Snapshot",
 			return nil, fmt.Errorf("snapshot: %w", err)
 		}
 		m.hangUp()
-		if err := saver.Snapshot(ctx, a.Name); err != nil {
+		err = saver.Snapshot(ctx, a.Name)
+		if errors.Is(err, fs.ErrExist) {
+			return nil, engine.Scriptf("snapshot: for parameter name: %s has a snapshot %q already, want a new name", m.name, a.Name)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("snapshot: %s: %w", m.name, err)
 		}
 		return &Snapshot{m, a.Name}, nil

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -18,11 +19,19 @@ type mute struct{}
 func (mute) event(Event)                               {}
 func (mute) reserve(context.Context, int, int64) error { return nil }
 func (mute) release(int, int64)                        {}
+func (mute) asked([]string)                            {}
 func (mute) spare(context.Context, int64, func()) bool { return false }
 func (mute) keep(context.Context, assay.Cell, []Live)  {}
 func (s *Session) planning() bool                      { _, ok := s.host.(mute); return ok }
 func (s *Session) isKept(v assay.Verdict) bool {
 	return s.job.Keep == KeepAlways || s.job.Keep == KeepFailed && v != assay.Pass
+}
+
+// paramsRead returns the names of the parameters that the script asked for, sorted.
+func (s *Session) paramsRead() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.read))
 }
 
 // Planning reports whether the script is only being asked for its settings:
@@ -32,7 +41,7 @@ func (s *Session) Planning() bool { return s.planning() }
 func newSession(ctx context.Context, cancel context.CancelCauseFunc, env Env, j job, h host) *Session {
 	c := j.Cell
 	c.Started = time.Now()
-	return &Session{env: env, job: j, host: h, ctx: ctx, cancel: cancel, began: c.Started, cell: &c, seen: map[string]bool{},
+	return &Session{env: env, job: j, host: h, ctx: ctx, cancel: cancel, began: c.Started, cell: &c, seen: map[string]bool{}, read: map[string]bool{},
 		placebos: map[PlaceboQuery]*PlaceboHistory{},
 		dir:      filepath.Join(env.StateDir, "run", j.owner())}
 }
@@ -72,6 +81,7 @@ func runSource(ctx context.Context, env Env, j job, h host, script *Script) (*as
 	}
 	c := s.copy()
 	s.emit(cellEnd(c))
+	h.asked(s.paramsRead())
 	return c, err
 }
 

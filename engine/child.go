@@ -139,6 +139,8 @@ func (r *remote) release(cpus int, memory int64) {
 	_ = r.pipe.send(message{Release: &claim{CPUs: cpus, Memory: memory}}) // a parent that is gone needs it not
 }
 
+func (r *remote) asked(params []string) { _ = r.pipe.send(message{Asked: params}) }
+
 func (r *remote) keep(ctx context.Context, c assay.Cell, machines []Live) {
 	if r.pipe.send(message{Keep: &keeping{c, machines}}) != nil {
 		return

@@ -34,6 +34,6 @@ func Exec(ctx context.Context, env Env, script Script) (*assay.Cell, error) {
 	}
 	j := job{RunID: filepath.Base(dir.path), Index: 1, Path: path, Given: script.Params, Dir: filepath.Dir(path), Timeout: DefaultTimeout,
 		Cell: assay.Cell{ID: script.Name, Script: script.Name, Image: script.Image, Driver: script.Driver, Params: script.Params}}
-	r := &run{env: env, pool: newPool(env.Host.measured()), emit: script.Events}
+	r := &run{env: env, read: map[string]bool{}, pool: newPool(env.Host.measured()), emit: script.Events}
 	return runSource(ctx, env, j, &seat{run: r, cell: j.Cell.ID}, &script)
 }

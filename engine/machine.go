@@ -181,6 +181,21 @@ func (s *Session) AddMachine(m assay.Machine) {
 	defer s.mu.Unlock()
 	s.cell.Machines = append(s.cell.Machines, m)
 	s.cell.Metrics = append(s.cell.Metrics, assay.Metric{Name: "boot_seconds", Value: m.Boot, Unit: "seconds"})
+	s.leave(m)
+}
+
+// leave puts the record of a machine into its ledger, for those who find the
+// run dead. s.mu is held.
+func (s *Session) leave(m assay.Machine) {
+	for _, own := range s.machines {
+		if own.ID() != m.ID {
+			continue
+		}
+		if live, err := readLive(s.ledger(own.spec.Name)); err == nil {
+			live.Machine, live.Socket = &m, ""
+			_ = writeLive(s.ledger(own.spec.Name), live) // the one that is there stays
+		}
+	}
 }
 
 // Listen opens the control socket of a machine of this session, through which

@@ -225,6 +225,8 @@ func (w *watch) serve(ctx context.Context, p *process, m message, served *sync.W
 			w.seat.keep(ctx, m.Keep.Cell, m.Keep.Machines)
 			_ = p.pipe.send(message{Kept: true})
 		})
+	case m.Asked != nil:
+		w.seat.asked(m.Asked)
 	case m.Done != nil:
 		w.done = m.Done
 	}

@@ -26,8 +26,9 @@ type run struct {
 
 	mu     sync.Mutex // of the recorder and of the record
 	record assay.Run
-	failed int   // cells so far, for MaxFail
-	broken error // the recorder's first error
+	failed int             // cells so far, for MaxFail
+	read   map[string]bool // parameters that some script asked for
+	broken error           // the recorder's first error
 }
 
 // Run plans and runs all cells, records each as it ends, and returns the record
@@ -189,6 +190,14 @@ func (s *seat) reserve(ctx context.Context, cpus int, memory int64) error {
 }
 
 func (s *seat) release(cpus int, memory int64) { s.run.pool.release(s.cell, cpus, memory) }
+
+func (s *seat) asked(params []string) {
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for _, p := range params {
+		s.run.read[p] = true
+	}
+}
 
 func (s *seat) keep(ctx context.Context, c assay.Cell, machines []Live) {
 	if s.run.env.OnKeep != nil && len(machines) > 0 {

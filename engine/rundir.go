@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"assay"
 	"assay/vm"
 )
 
@@ -30,6 +31,8 @@ type Live struct {
 	PID     int       `json:"pid"` // of the process that owns it
 	Started time.Time `json:"started"`
 	Socket  string    `json:"socket,omitempty"` // DialLive's, if the verbs serve it
+
+	Machine *assay.Machine `json:"machine,omitempty"` // its record, once its guest has answered
 }
 
 // NewRunID returns an id that sorts by time: 20261123T130009-7f3a.

@@ -36,6 +36,7 @@ type Session struct {
 	machines []*machine
 	closers  []func()
 	seen     map[string]bool // names of artifacts
+	read     map[string]bool // names of parameters that the script asked for
 	placebos map[PlaceboQuery]*PlaceboHistory
 
 	beside     context.Context // of what runs beside the script; nil: nothing does
@@ -53,6 +54,8 @@ type host interface {
 	// spare is reserve for a machine that may be missing: it does not wait, and
 	// calls revoke as soon as another machine needs the room.
 	spare(ctx context.Context, memory int64, revoke func()) bool
+	// asked says which parameters the script asked for.
+	asked(params []string)
 	// keep returns when the user lets go of the cell's machines.
 	keep(ctx context.Context, c assay.Cell, machines []Live)
 }
@@ -89,6 +92,9 @@ func (s *Session) Resolve(name string) (vm.Image, error) { return s.env.Images.R
 
 // Param returns the value of a parameter: the user's, else the variant's.
 func (s *Session) Param(name string) (string, bool) {
+	s.mu.Lock()
+	s.read[name] = true
+	s.mu.Unlock()
 	v, ok := s.job.Cell.Params[name]
 	return v, ok
 }

@@ -27,6 +27,7 @@ type message struct {
 	Spare   *claim   `json:"spare,omitempty"` // answered by Grant
 	Release *claim   `json:"release,omitempty"`
 	Keep    *keeping `json:"keep,omitempty"`
+	Asked   []string `json:"asked,omitempty"` // parameters that the script read
 	Sheet   *sheet   `json:"sheet,omitempty"`
 	Done    *outcome `json:"done,omitempty"`
 	Failed  *failure `json:"failed,omitempty"`

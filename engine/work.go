@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"assay"
 )
@@ -17,6 +19,8 @@ type Work struct {
 	opt  Options
 	jobs []job // in the plan's order
 	past map[string]assay.Past
+
+	unread []string // parameters, after the run
 }
 
 // Prepare plans. No machine starts. A wrong script is a *ScriptError, an empty
@@ -113,6 +117,12 @@ func (w *Work) Run(ctx context.Context, rec Recorder, emit func(Event)) (assay.R
 	}
 	defer dir.close()
 	r := &run{env: w.env, opt: w.opt, rec: rec, emit: emit, jobs: w.jobs, pool: newPool(w.env.Host.measured()),
-		order: startOrder(w.jobs, w.past, w.opt.Last)}
-	return r.run(ctx)
+		order: startOrder(w.jobs, w.past, w.opt.Last), read: map[string]bool{}}
+	run, err := r.run(ctx)
+	w.unread = slices.DeleteFunc(slices.Sorted(maps.Keys(w.opt.Params)), func(p string) bool { return r.read[p] })
+	return run, err
 }
+
+// Unread returns, after Run, the names of the user's parameters that no script
+// asked for, sorted.
+func (w *Work) Unread() []string { return w.unread }

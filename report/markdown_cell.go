@@ -46,7 +46,7 @@ func (d *document) environment(c *assay.Cell) {
 	d.pair("VM Platform", "%s%s", prose(c.Driver), accel(c))
 	if len(c.Machines) == 0 {
 		d.pair("Image", "%s", code(c.Image))
-		d.line("No machine came up.  ")
+		d.line("%s  ", noMachine(c))
 	}
 	for _, m := range c.Machines {
 		d.pair("OS", "%s (kernel %s, %s)", prose(m.OS.Name), prose(m.OS.Kernel), prose(m.OS.Arch))
@@ -62,6 +62,17 @@ func (d *document) environment(c *assay.Cell) {
 	for _, name := range sortedKeys(c.Params) {
 		d.pair("Parameter", "%s = %s", code(name), code(c.Params[name]))
 	}
+}
+
+// noMachine says why a cell had none.
+func noMachine(c *assay.Cell) string {
+	switch {
+	case c.Failure != nil && c.Failure.Kind == assay.StoppedFailure:
+		return "It never started."
+	case c.Failure != nil && c.Failure.Kind == assay.InterruptedFailure:
+		return "It was interrupted before a machine came up."
+	}
+	return "No machine came up."
 }
 
 // accel names the accelerator of a cell's first machine.

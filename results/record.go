@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"assay"
 )
@@ -89,15 +90,25 @@ func (t *tx) open(run assay.Run) map[string]bool {
 // verdict error and the failure kind interrupted, and what was finished is kept.
 // A run that ended by itself stays as it is. Asking whether the run is still
 // alive is the caller's business.
-func (db *DB) Interrupted(runID string) error {
+func (db *DB) Interrupted(runID string) error { return db.InterruptedAt(runID, time.Time{}, nil) }
+
+// InterruptedAt is Interrupted with what the dead process left: until is the
+// last moment at which it is known to have lived, zero if there is none, and
+// machines are those that it had, by the ids of their cells.
+func (db *DB) InterruptedAt(runID string, until time.Time, machines map[string][]assay.Machine) error {
 	run, err := db.Run(runID)
 	if err != nil || run.Verdict != "" {
 		return err
 	}
 	run.Verdict = assay.Error
+	run.Seconds = max(run.Seconds, until.Sub(run.Started).Seconds())
 	for _, c := range run.Cells {
 		if c.Verdict == "" {
 			interrupt(c)
+			c.Machines = machines[c.ID]
+			if !c.Started.IsZero() {
+				c.Seconds = max(c.Seconds, until.Sub(c.Started).Seconds())
+			}
 		}
 		run.Seconds = max(run.Seconds, c.Started.Sub(run.Started).Seconds()+c.Seconds)
 	}

@@ -27,6 +27,7 @@ func (a *app) withDB(fn func(*results.DB) error) error {
 		return err
 	}
 	defer db.Close()
+	a.closeAllDead()
 	return fn(db)
 }
 

@@ -21,14 +21,41 @@ import (
 func (a *app) sweepDead(ctx context.Context, drivers []vm.Driver, db *results.DB) error {
 	var errs []error
 	for _, id := range engine.DeadRuns(a.home) {
-		n, err := engine.Collect(ctx, drivers, a.home, id)
-		errs = append(errs, err)
-		if err := db.Interrupted(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		err := a.closeDead(db, id)
+		n, collectErr := engine.Collect(ctx, drivers, a.home, id)
+		errs = append(errs, err, collectErr)
 		a.note("swept %s, which died: %d machines", id, n)
 	}
 	return errors.Join(errs...)
+}
+
+// closeDead closes the record of a run whose process died. One that these
+// results do not know is left alone.
+func (a *app) closeDead(db *results.DB, id string) error {
+	until, machines := engine.Remains(a.home, id)
+	err := db.InterruptedAt(id, until, machines)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// closeAllDead closes the records of dead runs before somebody reads them; what
+// the runs left behind stays for "assay gc". Results that cannot be written to
+// show such runs as running.
+func (a *app) closeAllDead() {
+	dead := engine.DeadRuns(a.home)
+	if len(dead) == 0 {
+		return
+	}
+	db, err := results.Open(a.dbPath())
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	for _, id := range dead {
+		_ = a.closeDead(db, id)
+	}
 }
 
 // A need is an image that a plan runs on, and a driver that can prove it.

@@ -177,6 +177,9 @@ func (a *app) runCells(ctx context.Context, work *engine.Work, v *view, db *resu
 	if run.ID == "" || len(run.Cells) == 0 {
 		return err
 	}
+	for _, p := range work.Unread() {
+		a.note("assay: -p %s: no script asked for a parameter of that name", p)
+	}
 	out := f.out
 	if out == "" {
 		out = filepath.Join(a.home, "runs", run.ID)
