@@ -87,6 +87,7 @@ func (a *app) env(driver string) (engine.Env, error) {
 		Values:   builtins.Values(),
 		Stdlib:   stdlib.FS,
 		StateDir: a.home,
+		Placebos: a.placebos,
 	}, nil
 }
 

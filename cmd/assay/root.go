@@ -42,8 +42,8 @@ what it did to that machine, grades it, and remembers.
 			root.AddCommand(c)
 		}
 	}
-	add("work", a.runCommand(), a.initCommand(), a.docCommand(), a.shellCommand())
-	add("look", a.historyCommand(), a.showCommand(), a.reportCommand(), a.trendCommand(), a.queryCommand())
+	add("work", a.runCommand(), a.placeboCommand(), a.initCommand(), a.docCommand(), a.shellCommand())
+	add("look", a.historyCommand(), a.showCommand(), a.reportCommand(), a.trendCommand(), a.noiseCommand(), a.queryCommand())
 	add("host", a.doctorCommand(), a.imageCommand(), a.psCommand(), a.gcCommand(), a.versionCommand(), a.completionCommand())
 	root.AddCommand(a.childCommand())
 	root.SetHelpCommandGroupID("host")

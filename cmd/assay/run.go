@@ -32,6 +32,7 @@ type runFlags struct {
 	out      string
 	timeout  time.Duration
 	noBuild  bool
+	placebo  string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -75,10 +76,12 @@ with no tests is no failure.
 	fl.StringVar(&f.out, "out", "", "`DIR` for the reports (default: in the state folder)")
 	fl.DurationVar(&f.timeout, "timeout", 0, "how long each test may take (default 30m)")
 	fl.BoolVar(&f.noBuild, "no-build", false, "do not build images that are missing")
+	fl.StringVar(&f.placebo, "placebo", "auto", "when a machine gets a twin that does nothing, to tell noise: auto (when too little is known of its image), always or never")
 	f.planFlags.add(c)
 	must(c.RegisterFlagCompletionFunc("image", a.completeImages))
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	must(c.RegisterFlagCompletionFunc("keep", words("never", "failed", "always")))
+	must(c.RegisterFlagCompletionFunc("placebo", words("auto", "always", "never")))
 	must(c.RegisterFlagCompletionFunc("fail-on", words("A", "B", "C", "D", "CRITICAL", "HIGH", "MEDIUM", "LOW", "INFO")))
 	return c
 }
@@ -88,7 +91,7 @@ func (f runFlags) options(scripts []string) (engine.Options, threshold, error) {
 	opt := engine.Options{
 		RunID: engine.NewRunID(), Scripts: scripts, Images: f.images, Variants: f.variants, Driver: f.driver,
 		Params: map[string]string{}, Jobs: f.jobs, Keep: engine.Keep(f.keep), Timeout: f.timeout,
-		Command: os.Args,
+		Command: os.Args, Placebo: engine.PlaceboPolicy(f.placebo),
 	}
 	for _, p := range f.params {
 		key, value, ok := strings.Cut(p, "=")
@@ -104,6 +107,9 @@ func (f runFlags) options(scripts []string) (engine.Options, threshold, error) {
 		return opt, threshold{}, usagef("", "run: for --jobs and --timeout: got %d and %v, want nothing below 0", f.jobs, f.timeout)
 	}
 	if err := oneOf("run", "keep", f.keep, "never", "failed", "always"); err != nil {
+		return opt, threshold{}, err
+	}
+	if err := oneOf("run", "placebo", f.placebo, "auto", "always", "never"); err != nil {
 		return opt, threshold{}, err
 	}
 	t, err := parseThreshold(f.failOn)
@@ -139,7 +145,7 @@ func (a *app) run(ctx context.Context, f runFlags, scripts []string) error {
 	if err != nil {
 		return err
 	}
-	if opt.Child, err = childCommand(f.driver); err != nil {
+	if opt.Child, err = childCommand(f.driver, a.db); err != nil {
 		return err
 	}
 	v := a.newView(f.json)
@@ -263,7 +269,7 @@ func (a *app) summary(run assay.Run, files []string) error {
 }
 
 // childCommand is how the engine starts a process for one script.
-func childCommand(driver string) ([]string, error) {
+func childCommand(driver, db string) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("run: %w", err)
@@ -271,6 +277,9 @@ func childCommand(driver string) ([]string, error) {
 	argv := []string{self, "engine-child"}
 	if driver != "" {
 		argv = append(argv, "--driver", driver)
+	}
+	if db != "" {
+		argv = append(argv, "--db", db)
 	}
 	return argv, nil
 }
@@ -293,6 +302,7 @@ func (a *app) childCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&driver, "driver", "", "the driver that the user chose")
+	a.dbFlag(c)
 	return c
 }
 
