@@ -106,7 +106,9 @@ func flawed() *assay.Cell {
 	for i := range 12 {
 		changes = append(changes, added(fmt.Sprintf("/usr/share/doc/jq/file-%02d", i), "1024", jq))
 	}
-	c.Diffs = []assay.Diff{{ID: 1, Step: 5, Before: 1, After: 2, Changes: changes, Ignored: 3}}
+	c.Diffs = []assay.Diff{{ID: 1, Step: 5, Before: 1, After: 2, Changes: changes, Ignored: 3,
+		Noise: []assay.Noise{{Change: added("/tmp/systemd-private-1", "0", ""), Seen: 4, Of: 5}, {Change: assay.Change{Kind: "unit", Key: "apt-daily.service", Op: assay.Modified, Fields: []string{"active"}}, Seen: 1, Of: 40}}}}
+	c.Placebos = []assay.Placebo{{Image: "sha256:img", Seconds: 9.5, Changes: []assay.Change{added("/tmp/systemd-private-2", "0", "")}}}
 	c.Checks = []assay.Check{{Step: 6, OK: true, Message: "grade is B"}}
 	c.Grades = []assay.Grade{{ID: 1, Step: 5, Subject: "flawed-skill", Policy: "default@1", Letter: "B", Score: 81.45, Verdict: assay.Warn, Diff: 1,
 		Axes: axes(100, 75, 70, 85, 70), Caps: []string{"no better than B: a HIGH finding (undocumented-dependency)"}, Findings: flaws(),

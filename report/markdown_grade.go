@@ -19,6 +19,7 @@ func (d *document) sections(c *assay.Cell, g assay.Grade) {
 	d.below("Package Changes", func() { d.packages(changes) })
 	d.below("System Modifications", func() { d.system(changes, g) })
 	d.below("Process Analysis", func() { d.processes(c, changes, g) })
+	d.noise(c, g)
 	if g.ID == 0 {
 		return
 	}

@@ -117,9 +117,9 @@ func compare(t *testing.T, of reflect.Type, d definition, defs map[string]defini
 	for name := range d.Properties {
 		left[name] = true
 	}
-	for i := range of.NumField() {
-		name, options, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
-		if name == "-" {
+	for _, field := range reflect.VisibleFields(of) {
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" || field.Anonymous {
 			continue
 		}
 		property, ok := d.Properties[name]
@@ -130,7 +130,7 @@ func compare(t *testing.T, of reflect.Type, d definition, defs map[string]defini
 			t.Errorf("%s.%s: required must be %v", of.Name(), name, required)
 		}
 		delete(left, name)
-		if inner := structIn(of.Field(i).Type); inner != nil && !seen[inner.Name()] {
+		if inner := structIn(field.Type); inner != nil && !seen[inner.Name()] {
 			seen[inner.Name()] = true
 			compare(t, inner, defs[inner.Name()], defs, seen)
 		}

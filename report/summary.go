@@ -97,6 +97,7 @@ func (s *summary) cell(c *assay.Cell) {
 	for _, g := range c.Grades {
 		s.grade(g)
 	}
+	s.noise(c)
 }
 
 // failure writes why a cell did not pass, and what to do.
