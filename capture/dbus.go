@@ -17,7 +17,7 @@ import (
 // Bounds on what systemd, or what stands in its place, may answer.
 const (
 	maxReply    = 4 << 20 // bytes of one message
-	maxSignals  = 1000     // that come before the answer
+	maxSignals  = 1000    // that come before the answer
 	busPatience = 10 * time.Second
 )
 

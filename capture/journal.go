@@ -32,17 +32,20 @@ type message struct{ message, identifier, comm, unit, priority string }
 func (journal) Collect(ctx context.Context, src Source, out *Sink) error {
 	all, err := readJournals(ctx, src, out)
 	if err != nil {
-		all, err = askJournalctl(ctx, src)
+		asked, askErr := askJournalctl(ctx, src)
+		if !errors.Is(askErr, errors.ErrUnsupported) {
+			all, err = asked, askErr
+		}
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoJournal) {
 		out.Problem("journal: %v", err)
 	}
 	emitMessages(all, out)
 	return ctx.Err()
 }
+
+// errNoJournal is what a guest gives that has no journald.
+var errNoJournal = errors.New("no journal")
 
 // emitMessages counts what differs in numbers only as one.
 func emitMessages(all []message, out *Sink) {
@@ -95,14 +98,17 @@ func level(s string) string {
 // askJournalctl has journalctl read the journal.
 func askJournalctl(ctx context.Context, src Source) ([]message, error) {
 	data, err := src.Run(ctx, "journalctl", "-b", "-p", "err", "-n", decimal(maxEntries), "--no-pager", "--all", "--output=json", "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_SYSTEMD_UNIT,PRIORITY")
-	var all []message
+	return parseJournalctl(data), err
+}
+
+func parseJournalctl(data []byte) (all []message) {
 	for l := range bytes.Lines(data) {
 		var f map[string]any
 		if json.Unmarshal(l, &f) == nil {
 			all = append(all, message{jsonText(f["MESSAGE"]), jsonText(f["SYSLOG_IDENTIFIER"]), jsonText(f["_COMM"]), jsonText(f["_SYSTEMD_UNIT"]), jsonText(f["PRIORITY"])})
 		}
 	}
-	return all, err
+	return all
 }
 
 // jsonText is a field as journalctl's JSON has it: bytes that are no text are an
@@ -141,13 +147,13 @@ type logged struct {
 // readJournals reads what journald wrote since boot. An error means that another
 // reader may know better.
 func readJournals(ctx context.Context, src Source, out *Sink) ([]message, error) {
+	paths := journalPaths(src)
+	if len(paths) == 0 {
+		return nil, errNoJournal
+	}
 	boot, err := bootID(src)
 	if err != nil {
 		return nil, err
-	}
-	paths := journalPaths(src)
-	if len(paths) == 0 {
-		return nil, fmt.Errorf("no journal in %v: %w", journalRoots, errors.ErrUnsupported)
 	}
 	var found []logged
 	for _, p := range paths {
@@ -276,6 +282,10 @@ func messages(ctx context.Context, found []logged, out *Sink) ([]message, error)
 	all := make([]message, 0, len(found))
 	for _, l := range found {
 		m, err := l.file.message(l.at)
+		if err != nil {
+			l.file.forget() // what was kept may be older than the entry
+			m, err = l.file.message(l.at)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()

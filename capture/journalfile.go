@@ -13,7 +13,7 @@ const (
 	maxEntries    = 10_000   // newest entries of one level that are read
 	maxReferences = 1 << 18  // entries of one array
 	maxChain      = 4096     // objects that hang in one chain
-	maxItems      = 1024     // fields of one entry
+	maxItems      = 256      // fields of one entry
 	maxObject     = 64 << 10 // bytes of an entry, or of a field's value that are read
 	journalBlock  = 16 << 10 // bytes that are read at once
 	maxBlocks     = 256      // that are kept
@@ -57,7 +57,7 @@ func openJournal(r io.ReaderAt) (*journalFile, error) {
 	}
 	flags := le32(h[12:])
 	if unknown := flags &^ (journalXZ | journalLZ4 | journalKeyed | journalZSTD | journalCompact); unknown != 0 {
-		return nil, fmt.Errorf("a journal of a newer format: flags %#x", unknown)
+		return nil, fmt.Errorf("a journal of a newer format: flags %#x: %w", unknown, errors.ErrUnsupported)
 	}
 	f.compact = flags&journalCompact != 0
 	f.boot = [16]byte(h[56:])
@@ -109,12 +109,15 @@ func (f *journalFile) block(number int64) ([]byte, error) {
 	return buf[:n], nil
 }
 
+// forget has everything read anew.
+func (f *journalFile) forget() { clear(f.blocks) }
+
 // object returns the first n bytes, or fewer if it has fewer, of the object at an
 // offset, its size, and its flags.
 func (f *journalFile) object(at uint64, kind byte, n int) (b []byte, size uint64, flags byte, err error) {
 	b, size, flags, err = f.tryObject(at, kind, n)
 	if err != nil && len(f.blocks) > 0 {
-		clear(f.blocks) // they may be older than what refers to the object
+		f.forget() // what was kept may be older than what refers to the object
 		b, size, flags, err = f.tryObject(at, kind, n)
 	}
 	return b, size, flags, err
