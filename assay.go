@@ -177,6 +177,7 @@ type Capture struct {
 	Digest   string         `json:"digest"`             // sha256 of its canonical form
 	Counts   map[string]int `json:"counts"`             // records by kind
 	Problems []string       `json:"problems,omitempty"` // what could not be observed
+	Witness  string         `json:"witness,omitempty"`  // who told of the files: host or guest
 	Seconds  float64        `json:"seconds"`
 }
 

@@ -137,6 +137,9 @@ class Capture:
     counts: dict[str, int]
     """How many records it holds of each kind."""
 
+    witness: str
+    """Who told of the files: "host", which read the machine's disk, or "guest", the agent in it."""
+
     problems: list[str]
     """What could not be observed, and why."""
 

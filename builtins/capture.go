@@ -2,10 +2,12 @@ package builtins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -15,6 +17,7 @@ import (
 	"assay/engine"
 	"assay/guest"
 	"assay/near"
+	"assay/vm"
 )
 
 type captureArgs struct {
@@ -40,24 +43,45 @@ func runCapture(ctx context.Context, s *engine.Session, a captureArgs) (starlark
 	}
 	v.twin = twin
 	v.record.ID = s.AddCapture(v.record)
-	return v, keepCapture(s, v)
+	path, err := s.Scratch(v.fileName())
+	if err != nil {
+		return nil, err
+	}
+	s.Beside(func(context.Context) { v.keep(s, path) })
+	return v, nil
 }
 
 // take looks at a machine. The capture is not stored yet.
 func (m *Machine) take(ctx context.Context, s *engine.Session, only []string) (*Capture, error) {
 	at := m.moment(s)
-	known := m.manifest(s)
+	opt := capture.Options{Only: only, Known: m.manifest(s), Image: m.image.Digest}
 	var taken capture.Capture
 	err := m.use(ctx, func(c *guest.Client) (err error) {
-		taken, err = capture.Take(ctx, c, capture.Options{Only: only, Known: known, Image: m.image.Digest})
+		taken, err = m.host.Take(ctx, m.vm, c, opt)
 		return err
 	})
+	if m.silent(ctx, err) {
+		taken, err = m.host.Take(ctx, m.vm, nil, opt)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.name, err)
 	}
 	at.ended = time.Now()
-	return &Capture{machine: m, capture: taken, moment: at, record: assay.Capture{Machine: m.vm.ID(), Digest: taken.Digest(),
-		Counts: taken.Counts(), Problems: taken.Problems, Seconds: seconds(at.ended.Sub(at.began))}}, nil
+	v := &Capture{machine: m, capture: taken, moment: at, digest: sync.OnceValue(taken.Digest), record: assay.Capture{Machine: m.vm.ID(),
+		Counts: taken.Counts(), Problems: taken.Problems, Witness: taken.Witness, Seconds: seconds(at.ended.Sub(at.began))}}
+	return v, nil
+}
+
+// silent reports whether only the agent is gone, and the host can still read the
+// machine's disk.
+func (m *Machine) silent(ctx context.Context, err error) bool {
+	var line *guest.LineError
+	var stopped *vm.StoppedError
+	if !errors.As(err, &line) || errors.As(err, &stopped) || ctx.Err() != nil {
+		return false
+	}
+	_, err = vm.As[vm.Disker](m.vm)
+	return err == nil
 }
 
 func knownCollectors(only []string) error {
@@ -83,7 +107,7 @@ func (m *Machine) manifest(s *engine.Session) *capture.Manifest {
 	if m.image.Manifest == "" {
 		return nil
 	}
-	known, err := capture.ReadManifest(m.image.Manifest)
+	known, err := readManifest(m.image.Manifest)
 	if err != nil {
 		s.Log(fmt.Sprintf("capture: %v; every file is read instead", err))
 		return nil
@@ -91,26 +115,36 @@ func (m *Machine) manifest(s *engine.Session) *capture.Manifest {
 	return known
 }
 
-// keepCapture stores a capture beside the results.
-func keepCapture(s *engine.Session, v *Capture) error {
-	name := fmt.Sprintf("capture-%d.json.zst", v.record.ID)
-	path, err := s.Scratch(name)
+// manifests are those that were read, by path: an image's never changes.
+var manifests sync.Map
+
+// readManifest reads a manifest once, however many ask.
+func readManifest(path string) (*capture.Manifest, error) {
+	once, _ := manifests.LoadOrStore(path, sync.OnceValues(func() (*capture.Manifest, error) { return capture.ReadManifest(path) }))
+	return once.(func() (*capture.Manifest, error))()
+}
+
+// fileName is what a stored capture is called.
+func (c *Capture) fileName() string { return fmt.Sprintf("capture-%d.json.zst", c.record.ID) }
+
+// keep stores a capture beside the results. The test goes on meanwhile.
+func (c *Capture) keep(s *engine.Session, path string) {
+	s.SetDigest(c.record.ID, c.digest())
+	if err := c.write(path); err != nil {
+		s.Log(fmt.Sprintf("capture %d is not kept: %v", c.record.ID, err))
+		return
+	}
+	if _, err := s.Artifact(c.fileName(), path); err != nil {
+		s.Log(fmt.Sprintf("capture %d is not kept: %v", c.record.ID, err))
+	}
+}
+
+func (c *Capture) write(path string) error {
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("capture: %w", err)
-	}
-	err = v.capture.Encode(f)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return fmt.Errorf("capture: %w", err)
-	}
-	_, err = s.Artifact(name, path)
-	return err
+	return errors.Join(c.capture.Encode(f), f.Close())
 }
 
 // A Capture is what a machine was at one moment, as scripts see it.
@@ -118,6 +152,7 @@ type Capture struct {
 	machine *Machine
 	capture capture.Capture
 	record  assay.Capture
+	digest  func() string
 	moment
 }
 
@@ -127,13 +162,14 @@ var captureType = &engine.Type{
 	Attrs: []engine.Attr{
 		engine.Field("id", "int", "Its number within the test.", func(c *Capture) starlark.Value { return starlark.MakeInt(c.record.ID) }),
 		engine.Field("machine", "Machine", "The machine.", func(c *Capture) starlark.Value { return c.machine }),
-		engine.Field("digest", "str", "The sha256 of all records.", func(c *Capture) starlark.Value { return starlark.String(c.record.Digest) }),
+		engine.Field("digest", "str", "The sha256 of all records.", func(c *Capture) starlark.Value { return starlark.String(c.digest()) }),
 		engine.Field("kinds", "list[str]", `The kinds of record that it holds, sorted: "file", "package", …`, func(c *Capture) starlark.Value {
 			return stringList(slices.Sorted(maps.Keys(c.record.Counts)))
 		}),
 		engine.Field("counts", "dict[str, int]", "How many records it holds of each kind.", func(c *Capture) starlark.Value {
 			return stringDict(slices.Sorted(maps.Keys(c.record.Counts)), func(k string) starlark.Value { return starlark.MakeInt(c.record.Counts[k]) })
 		}),
+		engine.Field("witness", "str", `Who told of the files: "host", which read the machine's disk, or "guest", the agent in it.`, func(c *Capture) starlark.Value { return starlark.String(c.record.Witness) }),
 		engine.Field("problems", "list[str]", "What could not be observed, and why.", func(c *Capture) starlark.Value { return stringList(c.record.Problems) }),
 		engine.Field("seconds", "float", "How long it took.", func(c *Capture) starlark.Value { return starlark.Float(c.record.Seconds) }),
 		engine.Method("of", "list[Record]", "The records of one kind, sorted by key.", kindArgs{},

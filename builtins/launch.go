@@ -9,6 +9,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"assay"
+	"assay/capture"
 	"assay/engine"
 	"assay/guest"
 	"assay/images"
@@ -47,6 +48,9 @@ func runLaunch(ctx context.Context, s *engine.Session, a launchArgs) (starlark.V
 		return nil, err
 	}
 	s.OnClose(m.hangUp)
+	if path := m.image.Manifest; path != "" {
+		go readManifest(path) // the first capture wants it
+	}
 	if err := m.greet(ctx); err != nil {
 		return nil, fmt.Errorf("launch: %w", err)
 	}
@@ -106,6 +110,7 @@ func (a launchArgs) fork(ctx context.Context, s *engine.Session) (*Machine, erro
 		return nil, err
 	}
 	fork := newMachine(s, m, p.record.Driver, spec)
+	fork.host = p.host
 	fork.record.Parent, fork.record.Network = snap.String(), p.record.Network
 	return fork, nil
 }
@@ -115,7 +120,7 @@ func newMachine(s *engine.Session, m vm.Machine, driver string, spec vm.Spec) *M
 	if net == "" {
 		net = vm.NetworkNone
 	}
-	return &Machine{vm: m, session: s, name: spec.Name, image: spec.Image, record: assay.Machine{
+	return &Machine{vm: m, session: s, name: spec.Name, image: spec.Image, host: capture.NewHost(), record: assay.Machine{
 		ID: m.ID(), Image: spec.Image.Name, Digest: spec.Image.Digest, Driver: driver, Accel: s.Accel(driver),
 		CPUs: spec.CPUs, Memory: spec.Memory, Disk: max(spec.Disk, spec.Image.Size), Network: string(net)}}
 }

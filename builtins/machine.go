@@ -16,6 +16,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"assay"
+	"assay/capture"
 	"assay/engine"
 	"assay/guest"
 	"assay/vm"
@@ -30,7 +31,8 @@ type Machine struct {
 	name    string
 	image   vm.Image
 	info    guest.Info
-	ran     atomic.Bool // a command was run in it
+	ran     atomic.Bool   // a command was run in it
+	host    *capture.Host // shared with its forks
 
 	captured atomic.Bool // it was looked at, or is just now
 

@@ -54,6 +54,7 @@ func (m *Machine) look(ctx context.Context, s *engine.Session) (*Capture, error)
 	if err != nil {
 		return nil, fmt.Errorf("placebo: %w", err)
 	}
+	v.record.Digest = v.digest()
 	v.record.ID = s.AddCapture(v.record)
 	return v, nil
 }
@@ -187,7 +188,7 @@ func (t *twin) fork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.machine = &Machine{vm: own, session: t.session, name: t.of.name + ".twin", image: t.of.image, record: t.of.record, info: t.of.info}
+	t.machine = &Machine{vm: own, session: t.session, name: t.of.name + ".twin", image: t.of.image, host: t.of.host, record: t.of.record, info: t.of.info}
 	t.machine.record.ID = own.ID()
 	if err := t.machine.renew(ctx, true); err != nil {
 		return err

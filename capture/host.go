@@ -22,11 +22,10 @@ import (
 type Host struct {
 	mu    sync.Mutex
 	views []*view // the latest last
-	bases map[*Manifest]*view
 }
 
 // NewHost makes a Host that remembers nothing.
-func NewHost() *Host { return &Host{bases: map[*Manifest]*view{}} }
+func NewHost() *Host { return &Host{} }
 
 // maxViews bounds how many captures a Host remembers.
 const maxViews = 64
@@ -56,11 +55,25 @@ func (h *Host) Take(ctx context.Context, m vm.Machine, c *guest.Client, opt Opti
 	t := &hostTake{host: h, disker: disker, c: c, opt: opt, chosen: chosen}
 	t.out = newSink(func(Record) {})
 	got, err := t.run(ctx)
-	if unread := (*unreadError)(nil); errors.As(err, &unread) && c != nil {
+	if unread := (*UnreadError)(nil); errors.As(err, &unread) && c != nil {
 		got, err = h.askGuest(ctx, c, opt)
 		got.Problems = append(got.Problems, "capture: the guest itself tells of its files: "+unread.Error())
 	}
 	return got, err
+}
+
+// OfDisk captures the files of a disk that no guest uses. A disk that the host
+// cannot read is an *UnreadError.
+func OfDisk(ctx context.Context, layers []vm.Layer, opt Options) (Capture, error) {
+	out := newSink(func(Record) {})
+	r, err := NewHost().readDisk(ctx, layers, opt, out)
+	if err != nil {
+		return Capture{}, err
+	}
+	defer r.Close()
+	got := finish(opt.Image, r.view.records(nil), out.Problems())
+	got.Witness = WitnessHost
+	return got, nil
 }
 
 // askGuest has the agent tell everything.
@@ -73,10 +86,11 @@ func (h *Host) askGuest(ctx context.Context, c *guest.Client, opt Options) (Capt
 	return got, err
 }
 
-// An unreadError says why the host cannot read a disk.
-type unreadError struct{ why string }
+// An UnreadError says why the host cannot read a disk.
+type UnreadError struct{ why string }
 
-func (e *unreadError) Error() string { return e.why }
+// Error implements error.
+func (e *UnreadError) Error() string { return e.why }
 
 // hostTake is one capture.
 type hostTake struct {
@@ -263,7 +277,7 @@ func (r *reading) Close() error { return r.disk.Close() }
 func (h *Host) readDisk(ctx context.Context, layers []vm.Layer, opt Options, out *Sink) (*reading, error) {
 	d, err := openLayers(layers)
 	if err != nil {
-		return nil, &unreadError{err.Error()}
+		return nil, &UnreadError{err.Error()}
 	}
 	r, err := h.readRoot(ctx, d, layers, opt, out)
 	if err != nil {
@@ -276,14 +290,14 @@ func (h *Host) readDisk(ctx context.Context, layers []vm.Layer, opt Options, out
 func (h *Host) readRoot(ctx context.Context, d *disk.Disk, layers []vm.Layer, opt Options, out *Sink) (*reading, error) {
 	root, fsys, err := findRoot(d)
 	if err != nil {
-		return nil, &unreadError{err.Error()}
+		return nil, &UnreadError{err.Error()}
 	}
 	tree, names, err := readDisk(ctx, fsys, out)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("capture: %w", context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, &unreadError{err.Error()}
+		return nil, &UnreadError{err.Error()}
 	}
 	chain := idsOf(layers)
 	old := h.best(chain, opt.Known)
@@ -331,11 +345,8 @@ func (h *Host) best(chain []string, known *Manifest) *view {
 			best = v
 		}
 	}
-	if known != nil && known.witness == WitnessHost {
-		if h.bases[known] == nil {
-			h.bases[known] = viewOf(known)
-		}
-		consider(h.bases[known])
+	if known != nil && known.view != nil {
+		consider(known.view)
 	}
 	for _, v := range h.views {
 		consider(v)

@@ -3,7 +3,7 @@ package capture
 // Version is the version of the collectors. It grows whenever the same guest
 // would give other records than before; captures of different versions cannot
 // be compared.
-const Version = 1
+const Version = 2
 
 // The kinds of record, and the attributes of each. An attribute is absent when it
 // has nothing to say. Numbers are decimal, lists are separated by commas, paths

@@ -21,15 +21,24 @@ type Manifest struct {
 	image   string   // digest
 	witness string   // who told of the files
 	records []Record // of kind file, sorted by key
+	view    *view    // nil unless the host told of the files
 }
 
 // NewManifest makes a manifest of a capture's files.
 func NewManifest(c Capture) *Manifest {
-	m := &Manifest{image: c.Image, witness: c.Witness}
+	var files []Record
 	for _, r := range c.Records {
 		if r.Kind == File && r.Attrs["ctime"] != "" {
-			m.records = append(m.records, r)
+			files = append(files, r)
 		}
+	}
+	return newManifest(c.Image, c.Witness, files)
+}
+
+func newManifest(image, witness string, files []Record) *Manifest {
+	m := &Manifest{image: image, witness: witness, records: files}
+	if witness == WitnessHost {
+		m.view = viewOf(m)
 	}
 	return m
 }
@@ -81,7 +90,7 @@ func readManifest(r io.Reader) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manifest{h.Image, h.Witness, s.records}, nil
+	return newManifest(h.Image, h.Witness, s.records), nil
 }
 
 // WriteManifest writes the files of c to path.

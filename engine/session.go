@@ -159,6 +159,13 @@ func (s *Session) AddCapture(c assay.Capture) int {
 	return c.ID
 }
 
+// SetDigest completes a capture that AddCapture stored: its digest is known later.
+func (s *Session) SetDigest(capture int, digest string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cell.Captures[capture-1].Digest = digest
+}
+
 // AddDiff stores d under a new id, which it returns.
 func (s *Session) AddDiff(d assay.Diff) int {
 	s.mu.Lock()

@@ -122,9 +122,14 @@ func learn(ctx context.Context, c *guest.Client, rec *Record) error {
 	return nil
 }
 
-// record captures the guest and keeps the capture as the image's manifest.
+// record keeps what files the image holds as its manifest. Where the host cannot
+// read the disk, the guest tells.
 func record(ctx context.Context, c *guest.Client, rec *Record) error {
-	got, err := capture.Take(ctx, c, capture.Options{Image: rec.Image.Digest})
+	opt := capture.Options{Image: rec.Image.Digest}
+	got, err := capture.OfDisk(ctx, []vm.Layer{{ID: rec.Image.Digest, Path: rec.Image.Disk, Format: rec.Image.Format}}, opt)
+	if unread := (*capture.UnreadError)(nil); errors.As(err, &unread) {
+		got, err = capture.Take(ctx, c, opt)
+	}
 	if err != nil {
 		return err
 	}

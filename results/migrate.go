@@ -9,7 +9,7 @@ import (
 )
 
 // latestVersion is the schema version that this assay reads and writes.
-const latestVersion = 2
+const latestVersion = 3
 
 // migrations holds NNNN.sql, which brings a database from version NNNN-1 to NNNN.
 //

@@ -129,6 +129,7 @@ var captures = table[assay.Capture]{"capture", []string{"cell"}, "t.cell, t.id",
 		object("counts", &c.Counts),
 		object("problems", &c.Problems),
 		plain("seconds", &c.Seconds),
+		optional("witness", &c.Witness),
 	}
 }}
 
