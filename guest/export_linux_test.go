@@ -13,6 +13,9 @@ var (
 	ReplaceHostKeys = replaceHostKeys
 )
 
+// DirectMin is the size from which files are written and read directly.
+const DirectMin = directMin
+
 // ParseAccount renders what parseAccount reads; empty if nothing.
 func ParseAccount(line string) string {
 	a := parseAccount(line)

@@ -55,7 +55,8 @@ func (o *OS) Send(ctx context.Context, path string, opt PullOptions, tar io.Writ
 	if err != nil {
 		return TransferStats{}, err
 	}
-	return pack(ctx, filepath.Clean(full), baseName(filepath.Clean(full)), opt, tar)
+	p := packer{ctx: ctx, bound: opt, large: largeReader}
+	return p.pack(filepath.Clean(full), baseName(filepath.Clean(full)), tar)
 }
 
 // ReadFile implements System.

@@ -27,6 +27,7 @@ type packer struct {
 	ctx   context.Context
 	w     *bufio.Writer
 	bound PullOptions
+	large func(*os.File, int64) io.Reader // reads the content of files; nil: as they are
 	stats TransferStats
 }
 
@@ -34,6 +35,11 @@ type packer struct {
 // is a symlink is followed; links below it are packed as links. What is neither
 // file, folder nor link is skipped and named.
 func pack(ctx context.Context, root, base string, bound PullOptions, w io.Writer) (TransferStats, error) {
+	p := packer{ctx: ctx, bound: bound}
+	return p.pack(root, base, w)
+}
+
+func (p *packer) pack(root, base string, w io.Writer) (TransferStats, error) {
 	root, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return TransferStats{}, err
@@ -45,7 +51,7 @@ func pack(ctx context.Context, root, base string, bound PullOptions, w io.Writer
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return TransferStats{}, fmt.Errorf("%s: got %s, want a file or a folder", root, info.Mode().Type())
 	}
-	p := packer{ctx: ctx, w: bufio.NewWriterSize(w, chunkSize), bound: bound.orDefault()}
+	p.w, p.bound = bufio.NewWriterSize(w, chunkSize), p.bound.orDefault()
 	if err := p.add(root, base, info, 0); err != nil {
 		return p.stats, err
 	}
@@ -181,6 +187,8 @@ func (p *packer) addFile(file, name string, info fs.FileInfo) error {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 		content, size = bytes.NewReader(b), int64(len(b))
+	} else if p.large != nil {
+		content = p.large(f, size)
 	}
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: int64(info.Mode().Perm())}
 	if err := p.header(h); err != nil {

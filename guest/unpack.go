@@ -298,7 +298,9 @@ func (u *unpacker) content(f *os.File, r io.Reader, size int64) error {
 	var n int64
 	var err error
 	if in, ok := r.(*inbox); ok {
-		n, err = in.writeTo(f, size)
+		w, finish := largeWriter(f, size)
+		n, err = in.writeTo(w, size)
+		err = errors.Join(err, finish())
 	} else {
 		n, err = copyBuffer(u.ctx, f, io.LimitReader(r, size), u.buf)
 	}
