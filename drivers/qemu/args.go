@@ -69,9 +69,19 @@ func (t tools) args(hw hardware, mem ram, top string, incoming bool) []string {
 		a = append(a, "-sandbox", sandbox)
 	}
 	if incoming {
-		a = append(a, "-incoming", "defer")
+		// The state holds devices and nothing else: see saveDevices.
+		a = append(a, "-global", "migration.send-configuration=off", "-incoming", t.incoming())
 	}
 	return a
+}
+
+// incoming names the inherited state file. Newer versions want a plain file to
+// be called one, older ones only know descriptors.
+func (t tools) incoming() string {
+	if t.major() >= 9 {
+		return fmt.Sprintf("file:/dev/fd/%d", stateFD)
+	}
+	return fmt.Sprintf("fd:%d", stateFD)
 }
 
 // sandbox keeps a QEMU that a guest has broken out into from running programs

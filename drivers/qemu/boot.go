@@ -3,8 +3,6 @@ package qemu
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -201,10 +199,9 @@ esac`
 
 // A saved is a guest's state on disk, and how to come up from it.
 type saved struct {
-	mem          ram
-	state        string // path
-	ignoreShared bool   // the memory is in mem.path, not in the state
-	linkDown     bool   // the network cable was out
+	mem      ram
+	state    string // path
+	linkDown bool   // the network cable was out
 }
 
 // resume starts QEMU on the machine's writable layer and lets it run on from s.
@@ -225,36 +222,21 @@ func (m *machine) resume(ctx context.Context, s saved) (*process, error) {
 	return p, nil
 }
 
-// load loads the state that QEMU inherited and lets the guest run. cont must
-// wait until the state is in: newer versions lose it otherwise.
+// load waits until the state that QEMU inherited is in, if anything is to be
+// done before the guest runs on; else QEMU lets it run by itself.
 func (p *process) load(ctx context.Context, s saved) error {
+	if !s.linkDown {
+		return nil
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, loadMax, fmt.Errorf("state: not loaded in %v", loadMax))
 	defer cancel()
-	if s.ignoreShared {
-		if err := p.ignoreShared(ctx, true); err != nil {
-			return err
-		}
-	}
-	uri := map[string]any{"uri": fmt.Sprintf("fd:%d", stateFD)}
-	if err := p.monitor.call(ctx, "migrate-incoming", uri, nil); err != nil {
-		return err
-	}
 	if err := p.poll(ctx, "query-status", statusIs(func(s string) (bool, error) { return s != "inmigrate", nil })); err != nil {
 		return err
 	}
-	if s.linkDown {
-		if err := p.monitor.call(ctx, "set_link", linkArgs(false), nil); err != nil {
-			return err
-		}
+	if err := p.monitor.call(ctx, "set_link", linkArgs(false), nil); err != nil {
+		return err
 	}
 	return p.monitor.call(ctx, "cont", nil, nil)
-}
-
-// ignoreShared chooses whether saved state leaves out memory that is a shared file.
-func (p *process) ignoreShared(ctx context.Context, on bool) error {
-	return p.monitor.call(ctx, "migrate-set-capabilities", map[string]any{
-		"capabilities": []any{map[string]any{"capability": "x-ignore-shared", "state": on}},
-	}, nil)
 }
 
 // statusIs reads the status from a query's answer.
@@ -284,40 +266,4 @@ func (p *process) poll(ctx context.Context, query string, done func(json.RawMess
 		case <-time.After(pause):
 		}
 	}
-}
-
-// renew waits for the agent of a resumed guest and gives it the present: fresh
-// randomness and the host's clock; a new machine also gets names of its own. An
-// agent that greets and then says nothing is dialled once more.
-func (m *machine) renew(ctx context.Context, p *process, named bool) error {
-	secret := make([]byte, 96)
-	rand.Read(secret)
-	id := guest.Identity{Entropy: secret[:80]}
-	if named {
-		id.Hostname = m.record.Name
-		id.MachineID = hex.EncodeToString(secret[80:])
-	}
-	err := m.tell(ctx, p, id)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = m.tell(ctx, p, id)
-	}
-	return err
-}
-
-// tell dials the agent and gives the guest its identity.
-func (m *machine) tell(ctx context.Context, p *process, id guest.Identity) error {
-	c, err := m.await(ctx, p, resumeMax, false)
-	if err != nil {
-		return err
-	}
-	defer m.cut()
-	defer c.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, renewMax,
-		fmt.Errorf("no answer in %v: %w", renewMax, context.DeadlineExceeded))
-	defer cancel()
-	id.Time = time.Now()
-	if err := c.Renew(ctx, id); err != nil {
-		return fmt.Errorf("renew: %w", p.explain(ctx, err))
-	}
-	return nil
 }

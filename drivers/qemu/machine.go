@@ -40,6 +40,8 @@ type machine struct {
 	sockets string // folder of its socket: dir, or a shorter one
 	lease   *os.File
 
+	hostKeys []string // types of the keys of the guest's ssh server, which a clone needs anew
+
 	busy chan struct{} // holds one token: the right to change the machine
 
 	mu        sync.Mutex
@@ -51,6 +53,7 @@ type machine struct {
 	spent     time.Duration // CPU of the processes before this one
 
 	// Below is only touched with the token.
+	mem       ram   // where the running process has its memory from
 	top       int   // number of the writable layer
 	layers    int   // how many layers were made
 	chain     []int // the writable layer and those below it, oldest first
@@ -128,6 +131,7 @@ func (m *machine) start(ctx context.Context, mem ram, state *os.File) (*process,
 		}
 		return nil, err
 	}
+	m.mem = mem
 	args := m.tools.args(m.hw, mem, layerName(m.top), state != nil)
 	p, err := start(ctx, m.tools.QEMU, args, m.dir, files{agent, state}, m.hear)
 	if err != nil {
@@ -211,21 +215,26 @@ func (m *machine) command(ctx context.Context, name string, args any) error {
 	return nil
 }
 
-// stopProcess kills the process, so that another can take its place, and cuts
-// the line.
-func (m *machine) stopProcess(cause error) {
+// endProcess kills the process, so that another can take its place, and cuts
+// the line. It does not wait until the process is gone, which takes longer the
+// more memory it has; the caller calls wait for that.
+func (m *machine) endProcess(cause error) (wait func()) {
 	m.cut()
 	m.mu.Lock()
 	p := m.proc
 	m.mu.Unlock()
 	if p == nil {
-		return
+		return func() {}
 	}
-	p.kill(cause)
-	state := p.cmd.ProcessState
-	m.mu.Lock()
-	m.spent += state.UserTime() + state.SystemTime()
-	m.mu.Unlock()
+	p.blame(cause)
+	p.cmd.Process.Kill()
+	return func() {
+		p.kill(cause)
+		state := p.cmd.ProcessState
+		m.mu.Lock()
+		m.spent += state.UserTime() + state.SystemTime()
+		m.mu.Unlock()
+	}
 }
 
 // Close kills QEMU and removes the machine's folder. It may be called at any

@@ -396,8 +396,8 @@ func TestUEFISnapshotLoads(t *testing.T) {
 	if saved, err := os.ReadFile(s.vars); err != nil || !bytes.Equal(saved, vars) {
 		t.Errorf("variables: got %d bytes, %v, want the machine's", len(saved), err)
 	}
-	m.stopProcess(errRestored)
-	p, err := m.resume(t.Context(), saved{state: s.state})
+	m.endProcess(errRestored)()
+	p, err := m.resume(t.Context(), saved{mem: ram{path: s.ram}, state: s.state})
 	if err != nil {
 		t.Fatal(err)
 	}

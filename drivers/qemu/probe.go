@@ -65,8 +65,8 @@ func findTools(ctx context.Context) (tools, error) {
 		return t, unavailable("the driver runs on linux/amd64 hosts, not on "+runtime.GOOS+"/"+runtime.GOARCH, "")
 	}
 	var err error
-	if t.QEMU, err = exec.LookPath(binaryName()); err != nil {
-		return t, unavailable(binaryName()+" is not installed", "apt-get install qemu-system-x86")
+	if t.QEMU, err = findQEMU(); err != nil {
+		return t, err
 	}
 	if t.Image, err = exec.LookPath("qemu-img"); err != nil {
 		return t, unavailable("qemu-img is not installed", "apt-get install qemu-utils")
@@ -82,6 +82,22 @@ func findTools(ctx context.Context) (tools, error) {
 	}
 	t.BootID = bootID()
 	return t, nil
+}
+
+// findQEMU returns the emulator's path: ASSAY_QEMU, or the one on the PATH.
+func findQEMU() (string, error) {
+	if chosen := os.Getenv("ASSAY_QEMU"); chosen != "" {
+		path, err := exec.LookPath(chosen)
+		if err != nil {
+			return "", unavailable("ASSAY_QEMU: "+err.Error(), "")
+		}
+		return filepath.Abs(path)
+	}
+	path, err := exec.LookPath(binaryName())
+	if err != nil {
+		return "", unavailable(binaryName()+" is not installed", "apt-get install qemu-system-x86")
+	}
+	return path, nil
 }
 
 func unavailable(reason, fix string) error {
@@ -276,4 +292,11 @@ func writeFile(path string, data []byte) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// major is the first number of the version; 0 if it is not known.
+func (t tools) major() int {
+	var n int
+	fmt.Sscanf(t.Version, "QEMU %d.", &n)
+	return n
 }

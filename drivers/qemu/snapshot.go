@@ -11,18 +11,17 @@ import (
 )
 
 // A snapshot is a guest's whole state at one moment: the disk's layers up to
-// one, which nobody writes to any more, and a file with everything else.
+// one, which nobody writes to any more, a file with its memory, which machines
+// map privately, and one with the state of its devices.
 type snapshot struct {
 	layer    int
 	layers   []int // that layer and all below it, oldest first
 	state    string
+	ram      string
 	vars     string // copy of the UEFI variables; empty if there are none
 	console  int64  // how long the console was
 	linkDown bool
 }
-
-// saveBandwidth is for saving to a file: as fast as it goes.
-const saveBandwidth = int64(1) << 40
 
 // Snapshot saves memory and disk while the guest stands still. It cuts the line.
 func (m *machine) Snapshot(ctx context.Context, name string) error {
@@ -45,25 +44,63 @@ func (m *machine) Snapshot(ctx context.Context, name string) error {
 	return nil
 }
 
-// take stops the guest, freezes its layer, saves the rest, and lets it go on.
+// take saves the guest. It stands still while its disk's layer is frozen and
+// while what is its own of its memory is copied; the rest is copied afterwards,
+// from where the machine itself has it.
 func (m *machine) take(ctx context.Context, p *process) (s snapshot, err error) {
 	m.mu.Lock()
-	suspended := m.suspended
-	s = snapshot{layer: m.top, state: m.path(fmt.Sprintf("state.%d", m.layers)), linkDown: m.linkDown}
+	s = snapshot{
+		layer: m.top, layers: m.chain, linkDown: m.linkDown,
+		state: m.path(fmt.Sprintf("state.%d", m.layers)), ram: m.path(fmt.Sprintf("ram.%d", m.layers)),
+	}
 	m.mu.Unlock()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(s.state), os.RemoveAll(s.ram))
+		}
+	}()
 	if err := m.hangUp(ctx, p); err != nil {
 		return s, err
 	}
-	if err := p.monitor.call(ctx, "stop", nil, nil); err != nil {
+	mem, err := p.openMemory(ctx, m.mem, m.hw.Memory)
+	if err != nil {
 		return s, err
+	}
+	defer mem.close()
+	draft, err := createRAM(s.ram, m.hw.Memory)
+	if err != nil {
+		return s, err
+	}
+	defer draft.Close()
+	if err := m.still(ctx, p, &s, func() error { return mem.saveOwn(draft) }); err != nil {
+		return s, err
+	}
+	return s, mem.saveRest(draft)
+}
+
+// still stops the guest for as long as it takes to freeze its disk, to save its
+// devices and to do copyMemory, and lets it go on unless it was suspended.
+func (m *machine) still(ctx context.Context, p *process, s *snapshot, copyMemory func() error) (err error) {
+	m.mu.Lock()
+	suspended := m.suspended
+	m.mu.Unlock()
+	if err := p.monitor.call(ctx, "stop", nil, nil); err != nil {
+		return err
 	}
 	if !suspended {
 		// The guest goes on even if the caller has gone.
 		defer func() { err = errors.Join(err, p.monitor.call(context.WithoutCancel(ctx), "cont", nil, nil)) }()
 	}
-	s.layers = m.chain
+	copied := make(chan error, 1)
+	go func() { copied <- copyMemory() }()
+	err = m.saveStill(ctx, p, s)
+	return errors.Join(<-copied, err)
+}
+
+// saveStill saves all of a stopped guest but its memory.
+func (m *machine) saveStill(ctx context.Context, p *process, s *snapshot) error {
 	if err := m.freeze(ctx, p); err != nil {
-		return s, err
+		return err
 	}
 	if info, err := os.Stat(m.path(consoleName)); err == nil {
 		s.console = info.Size()
@@ -71,13 +108,21 @@ func (m *machine) take(ctx context.Context, p *process) (s snapshot, err error) 
 	if m.hw.Code != "" {
 		s.vars = s.state + ".vars"
 		if err := copyFile(m.path(varsName), s.vars); err != nil {
-			return s, err
+			return err
 		}
 	}
-	if err := p.save(ctx, s.state, false); err != nil {
-		return s, errors.Join(err, os.Remove(s.state))
+	return p.saveDevices(ctx, s.state)
+}
+
+// saveDevices writes the state of a stopped guest's devices to a new file, and
+// nothing else: its memory is saved, or lives, beside it. Despite its name the
+// command has nothing to do with Xen. What loads the state runs on at once.
+func (p *process) saveDevices(ctx context.Context, path string) error {
+	err := p.monitor.call(ctx, "xen-save-devices-state", map[string]any{"filename": path, "live": false}, nil)
+	if full := roomFor(path); err != nil && full != nil {
+		return full // QEMU itself is laconic about full disks
 	}
-	return s, nil
+	return err
 }
 
 // freeze puts a new layer on top of the disk; the one below is written to no more.
@@ -102,45 +147,6 @@ func (m *machine) grew(n int) {
 	m.chain = append(m.chain[:len(m.chain):len(m.chain)], n)
 }
 
-// save writes the state of a stopped guest to a new file.
-func (p *process) save(ctx context.Context, path string, ignoreShared bool) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := p.ignoreShared(ctx, ignoreShared); err != nil {
-		return err
-	}
-	if err := p.monitor.call(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": saveBandwidth}, nil); err != nil {
-		return err
-	}
-	if err := p.monitor.callFile(ctx, "getfd", map[string]any{"fdname": "state"}, f, nil); err != nil {
-		return err
-	}
-	if err := p.monitor.call(ctx, "migrate", map[string]any{"uri": "fd:state"}, nil); err != nil {
-		return err
-	}
-	return p.poll(ctx, "query-migrate", statusIs(func(status string) (bool, error) {
-		if status == "failed" || status == "cancelled" {
-			return false, p.saveFailure(ctx, path)
-		}
-		return status == "completed", nil
-	}))
-}
-
-// saveFailure says why saving failed; QEMU itself is laconic about full disks.
-func (p *process) saveFailure(ctx context.Context, path string) error {
-	var now struct {
-		Error string `json:"error-desc"`
-	}
-	p.monitor.call(ctx, "query-migrate", nil, &now)
-	if err := roomFor(path); err != nil {
-		return err
-	}
-	return fmt.Errorf("save: %s: %s", path, now.Error)
-}
-
 // Restore replaces QEMU by one that runs on from the snapshot. It cuts the line.
 func (m *machine) Restore(ctx context.Context, name string) error {
 	if err := m.lock(ctx); err != nil {
@@ -151,12 +157,12 @@ func (m *machine) Restore(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("qemu: %s: snapshot %q: %w", m.hw.ID, name, fs.ErrNotExist)
 	}
-	m.stopProcess(errRestored)
+	defer m.endProcess(errRestored)()
 	// Every snapshot froze its layer, so the writable one belongs to nobody.
 	if err := os.Remove(m.path(layerName(m.top))); err != nil {
 		return err
 	}
-	if err := m.wake(ctx, s, false); err != nil {
+	if err := m.wake(ctx, s, same); err != nil {
 		return fmt.Errorf("qemu: %s: restore %q: %w", m.hw.ID, name, err)
 	}
 	return nil
@@ -164,7 +170,7 @@ func (m *machine) Restore(ctx context.Context, name string) error {
 
 // wake makes a new writable layer over a snapshot whose files are in the
 // machine's folder, and runs on from it.
-func (m *machine) wake(ctx context.Context, s snapshot, named bool) error {
+func (m *machine) wake(ctx context.Context, s snapshot, who identity) error {
 	n := m.layers
 	m.chain = s.layers
 	if err := createOverlay(m.path(layerName(n)), layerName(s.layer), "qcow2", m.hw.Size); err != nil {
@@ -176,14 +182,14 @@ func (m *machine) wake(ctx context.Context, s snapshot, named bool) error {
 			return err
 		}
 	}
-	p, err := m.resume(ctx, saved{state: s.state, linkDown: s.linkDown})
+	p, err := m.resume(ctx, saved{mem: ram{path: s.ram}, state: s.state, linkDown: s.linkDown})
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.suspended, m.linkDown = false, s.linkDown
 	m.mu.Unlock()
-	return m.renew(ctx, p, named)
+	return m.renew(ctx, p, who)
 }
 
 // Fork makes a machine of its own from a snapshot: the snapshot's files are
@@ -200,7 +206,7 @@ func (m *machine) Fork(ctx context.Context, name string, spec vm.Spec) (vm.Machi
 	f, s, err := m.child(s, spec)
 	m.unlock() // the fork has files of its own now
 	if err == nil {
-		err = f.wake(ctx, s, true)
+		err = f.wake(ctx, s, f.newcomer())
 	}
 	if err != nil {
 		if f != nil {
@@ -222,6 +228,7 @@ func (m *machine) child(s snapshot, spec vm.Spec) (*machine, snapshot, error) {
 	if err != nil {
 		return nil, s, err
 	}
+	f.hostKeys = m.hostKeys
 	f.layers, f.ids = m.layers, m.sharedIDs(s)
 	if f.lease, err = m.shareLease(); err != nil {
 		return f, s, err
@@ -231,11 +238,14 @@ func (m *machine) child(s snapshot, spec vm.Spec) (*machine, snapshot, error) {
 			return f, s, err
 		}
 	}
-	const state = "state.fork"
+	const state, memory = "state.fork", "ram.fork"
 	if err := share(s.state, f.path(state)); err != nil {
 		return f, s, err
 	}
-	s.state = f.path(state)
+	if err := share(s.ram, f.path(memory)); err != nil {
+		return f, s, err
+	}
+	s.state, s.ram = f.path(state), f.path(memory)
 	if err := copyPart(m.path(consoleName), f.path(consoleName), s.console); err != nil {
 		return f, s, err
 	}

@@ -25,6 +25,9 @@ const (
 	stateName    = "state" // everything else
 )
 
+// templateFormat changes when the files of a template come to mean something else.
+const templateFormat = 2
+
 // settleMax is how long a booted guest may take to finish its start-up jobs.
 const settleMax = 3 * time.Minute
 
@@ -47,13 +50,15 @@ type facts struct {
 	Accel   string    `json:"accel"`
 	Made    time.Time `json:"made"`
 	Seconds float64   `json:"seconds"` // that making it took
+
+	HostKeys []string `json:"host_keys,omitempty"` // types of the guest's ssh server's keys
 }
 
 // templateKey names everything that went into a template.
 func (t tools) templateKey(hw hardware) string {
 	hw.ID = ""
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n%q\n", t.Version, hw.Image.Digest, t.args(hw, ram{}, "", false))
+	fmt.Fprintf(sum, "%d\n%s\n%s\n%q\n", templateFormat, t.Version, hw.Image.Digest, t.args(hw, ram{}, "", false))
 	fmt.Fprintf(sum, "%d\n", hw.Size)
 	for _, path := range []string{hw.Image.Disk, hw.Image.Kernel, hw.Image.Initrd, hw.Image.Seed, hw.Code} {
 		if info, err := os.Stat(path); err == nil {
@@ -199,6 +204,9 @@ func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (e
 		return err
 	}
 	err = d.prepare(ctx, m, c)
+	if err == nil {
+		err = m.learn(ctx, c)
+	}
 	c.Close()
 	if err != nil {
 		return err
@@ -209,6 +217,7 @@ func (d *driver) draft(ctx context.Context, t tools, hw hardware, dir string) (e
 	return sealTemplate(dir, facts{
 		Image: hw.Image.Name, Digest: hw.Image.Digest, Disk: hw.Image.Disk, CPUs: hw.CPUs, Memory: hw.Memory,
 		Size: hw.Size, Version: t.Version, Accel: t.Accel, Made: began.UTC(), Seconds: time.Since(began).Seconds(),
+		HostKeys: m.hostKeys,
 	})
 }
 
@@ -274,6 +283,13 @@ func (m *machine) settle(ctx context.Context, c *guest.Client) error {
 	return nil
 }
 
+// learn asks the agent what a clone of the guest will need of its own.
+func (m *machine) learn(ctx context.Context, c *guest.Client) error {
+	info, err := c.Info(ctx)
+	m.hostKeys = info.HostKeys
+	return err
+}
+
 // freezeTemplate saves the guest without its memory, which is in a file
 // already, and ends QEMU in order, so that the disk's layer is complete.
 func (m *machine) freezeTemplate(ctx context.Context) error {
@@ -287,7 +303,7 @@ func (m *machine) freezeTemplate(ctx context.Context) error {
 	if err := p.monitor.call(ctx, "stop", nil, nil); err != nil {
 		return p.explain(ctx, err)
 	}
-	if err := p.save(ctx, m.path(stateName), true); err != nil {
+	if err := p.saveDevices(ctx, m.path(stateName)); err != nil {
 		return p.explain(ctx, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
@@ -332,7 +348,12 @@ func (d *driver) fromTemplate(ctx context.Context, t tools, hw hardware, spec vm
 		return nil, err
 	}
 	m.lease = tpl.lease
-	if err := m.wakeTemplate(ctx, tpl.dir); err != nil {
+	f, err := readFacts(tpl.dir)
+	if err == nil {
+		m.hostKeys = f.HostKeys
+		err = m.wakeTemplate(ctx, tpl.dir)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -340,6 +361,7 @@ func (d *driver) fromTemplate(ctx context.Context, t tools, hw hardware, spec vm
 
 // wakeTemplate puts a layer over the template's disk and runs on from its state.
 func (m *machine) wakeTemplate(ctx context.Context, dir string) error {
+	who := m.newcomer()
 	if err := createOverlay(m.path(layerName(0)), filepath.Join(dir, layerName(0)), "qcow2", m.hw.Size); err != nil {
 		return err
 	}
@@ -354,12 +376,12 @@ func (m *machine) wakeTemplate(ctx context.Context, dir string) error {
 	}
 	p, err := m.resume(ctx, saved{
 		mem:   ram{path: filepath.Join(dir, ramName)},
-		state: filepath.Join(dir, stateName), ignoreShared: true,
+		state: filepath.Join(dir, stateName),
 	})
 	if err != nil {
 		return err
 	}
-	return m.renew(ctx, p, true)
+	return m.renew(ctx, p, who)
 }
 
 // shareLease takes another lease on the template that the machine came from.
