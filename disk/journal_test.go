@@ -139,14 +139,14 @@ func TestDebugfsJournals(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(from, "file"), pattern(40<<10), 0o644))
 			image := mke2fs(t, from, 16, append([]string{"-t", "ext4", "-b", "1024"}, j.options...)...)
 			blocks := strings.Fields(debugfs(t, image, "blocks /file"))
-			first, second := blocks[slices.Index(blocks, "/file")+1:], ""
+			first := blocks[slices.Index(blocks, "/file")+1:]
 			list := strings.Join(first[:20], ",")
-			second = first[5]
 			data := filepath.Join(t.TempDir(), "data")
 			must(t, os.WriteFile(data, append([]byte("\xc0\x3b\x39\x98"), bytes.Repeat([]byte("new!"), 8000)...), 0o600))
 			debugfs(t, image, j.open, "jw -b "+list+" "+data, "jc")
-			debugfs(t, image, j.open, "jw -r "+second, "jc")
+			debugfs(t, image, j.open, "jw -r "+first[5]+","+first[7], "jc")
 			debugfs(t, image, j.open, "jw -b "+first[7]+" "+data, "jc")
+			debugfs(t, image, j.open, "jw -b "+first[9]+" -r "+first[9]+" "+data, "jc")
 			checkFsck(t, image)
 		})
 	}

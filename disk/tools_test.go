@@ -3,7 +3,6 @@ package disk
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -73,14 +72,9 @@ func mke2fs(t testing.TB, from string, mib int64, options ...string) string {
 	t.Helper()
 	need(t, "mke2fs", "debugfs", "e2fsck")
 	image := filepath.Join(memory(t), "fs")
-	f, err := os.Create(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Truncate(mib<<20), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	argv := append([]string{"mke2fs", "-q", "-F"}, options...)
+	// What nobody writes to is full of rubbish, as on a used disk.
+	must(t, os.WriteFile(image, bytes.Repeat([]byte("rubbish\xff"), int(mib)<<17), 0o600))
+	argv := append([]string{"mke2fs", "-q", "-F", "-K"}, options...)
 	if from != "" {
 		argv = append(argv, "-d", from)
 	}
@@ -134,9 +128,19 @@ func mount(t testing.TB, image string, options string) string {
 	return dir
 }
 
+// umount tries again for a while: a program that another test is starting may
+// still hold what it inherits.
 func umount(t testing.TB, dir string) {
 	t.Helper()
-	tool(t, "umount", dir)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		out, err := exec.Command("umount", dir).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("umount: %v: %s", err, out)
+		}
+	}
 }
 
 // A view is what somebody sees of a tree: for each path, a description.
