@@ -17,7 +17,8 @@ import (
 type mute struct{}
 
 func (mute) event(Event)                               {}
-func (mute) reserve(context.Context, int, int64) error { return nil }
+func (mute) reserve(context.Context, claim) error      { return nil }
+func (mute) launched(string, bool)                     {}
 func (mute) release(int, int64)                        {}
 func (mute) asked([]string)                            {}
 func (mute) spare(context.Context, int64, func()) bool { return false }

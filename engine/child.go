@@ -109,8 +109,9 @@ func (r *remote) listen(cancel context.CancelCauseFunc) {
 // the rest.
 func (r *remote) event(e Event) { _ = r.pipe.send(message{Event: &e}) }
 
-func (r *remote) reserve(ctx context.Context, cpus int, memory int64) error {
-	c, ready := r.claim(cpus, memory, nil)
+func (r *remote) reserve(ctx context.Context, want claim) error {
+	c, ready := r.claim(want.CPUs, want.Memory, nil)
+	c.Template = want.Template
 	if err := r.pipe.send(message{Reserve: &c}); err != nil {
 		return fmt.Errorf("child: %w", err)
 	}
@@ -137,6 +138,10 @@ func (r *remote) claim(cpus int, memory int64, revoke func()) (claim, chan error
 
 func (r *remote) release(cpus int, memory int64) {
 	_ = r.pipe.send(message{Release: &claim{CPUs: cpus, Memory: memory}}) // a parent that is gone needs it not
+}
+
+func (r *remote) launched(template string, ok bool) {
+	_ = r.pipe.send(message{Launched: &launch{template, ok}}) // a parent that is gone needs it not
 }
 
 func (r *remote) asked(params []string) { _ = r.pipe.send(message{Asked: params}) }

@@ -52,7 +52,7 @@ func (s *Session) Launch(ctx context.Context, driver string, spec vm.Spec) (vm.M
 	if err != nil {
 		return nil, spec, err
 	}
-	return s.own(ctx, driver, spec, func(spec vm.Spec) (vm.Machine, error) { return d.Launch(ctx, spec) })
+	return s.own(ctx, driver, spec, missing(ctx, d, spec), func(spec vm.Spec) (vm.Machine, error) { return d.Launch(ctx, spec) })
 }
 
 // Fork makes a machine from a snapshot of parent, which driver made from spec's
@@ -62,20 +62,24 @@ func (s *Session) Fork(ctx context.Context, driver string, parent vm.Machine, sn
 	if err != nil {
 		return nil, spec, fmt.Errorf("launch: %w", err)
 	}
-	return s.own(ctx, driver, spec, func(spec vm.Spec) (vm.Machine, error) { return f.Fork(ctx, snapshot, spec) })
+	return s.own(ctx, driver, spec, "", func(spec vm.Spec) (vm.Machine, error) { return f.Fork(ctx, snapshot, spec) })
 }
 
-// own reserves room, calls launch, and books what it made.
-func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, launch func(vm.Spec) (vm.Machine, error)) (vm.Machine, vm.Spec, error) {
+// own reserves room, calls launch, which makes the template if it is not empty,
+// and books the machine.
+func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, template string, launch func(vm.Spec) (vm.Machine, error)) (vm.Machine, vm.Spec, error) {
 	spec, err := s.outfit(spec)
 	if err != nil {
 		return nil, spec, err
 	}
-	if err := s.reserve(ctx, spec); err != nil {
+	if err := s.reserve(ctx, spec, template); err != nil {
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
 	}
 	s.Phase("starting")
 	m, err := launch(spec)
+	if template != "" {
+		s.host.launched(template, err == nil)
+	}
 	if err != nil {
 		s.host.release(spec.CPUs, spec.Memory)
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))

@@ -49,17 +49,23 @@ func failedJobs(jobs []job, past map[string]assay.Past) []job {
 }
 
 // startOrder returns the numbers of the jobs in the order in which they should
-// start so that all end soon: those that may be long for all that is known, then
-// from the longest to the shortest; those alike in the plan's order.
+// start so that all end soon: those that may be long for all that is known, one
+// of each image in turn, for each may have a template to make; then from the
+// longest to the shortest; those alike in the plan's order.
 func startOrder(jobs []job, past map[string]assay.Past, last Last) []int {
-	order := make([]int, len(jobs))
-	for i := range order {
-		order[i] = i
+	order, turn := make([]int, len(jobs)), make([]int, len(jobs))
+	seen := map[string]int{}
+	for i, j := range jobs {
+		order[i], turn[i] = i, seen[j.Cell.Image]
+		seen[j.Cell.Image]++
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := past[jobs[a].Cell.ID], past[jobs[b].Cell.ID]
 		if last == LastFirst && x.Failed != y.Failed {
 			return falseLast(x.Failed, y.Failed)
+		}
+		if x.Seconds == 0 && y.Seconds == 0 {
+			return cmp.Compare(turn[a], turn[b])
 		}
 		return cmp.Or(falseLast(x.Seconds == 0, y.Seconds == 0), cmp.Compare(y.Seconds, x.Seconds))
 	})

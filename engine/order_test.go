@@ -142,3 +142,19 @@ func TestParseShard(t *testing.T) {
 		}
 	}
 }
+
+// TestStartOrderTakesTurns proves that of unknown cells one of each image starts
+// before the second of any, so that templates are made at the same time.
+func TestStartOrderTakesTurns(t *testing.T) {
+	var jobs []job
+	for _, id := range []string{"a1", "a2", "a3", "b1", "b2", "c1"} {
+		jobs = append(jobs, job{Cell: assay.Cell{ID: id, Image: id[:1]}})
+	}
+	var got []string
+	for _, i := range startOrder(jobs, map[string]assay.Past{"b2": {Seconds: 9}}, LastAny) {
+		got = append(got, jobs[i].Cell.ID)
+	}
+	if want := "a1 b1 c1 a2 a3 b2"; strings.Join(got, " ") != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

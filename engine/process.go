@@ -213,7 +213,7 @@ func (w *watch) serve(ctx context.Context, p *process, m message, served *sync.W
 		w.seat.event(*m.Event)
 	case m.Reserve != nil:
 		served.Go(func() {
-			err := w.seat.reserve(ctx, m.Reserve.CPUs, m.Reserve.Memory)
+			err := w.seat.reserve(ctx, *m.Reserve)
 			_ = p.pipe.send(message{Grant: &grant{m.Reserve.ID, newFailure(err)}}) // receive sees a dead child
 		})
 	case m.Spare != nil:
@@ -225,6 +225,8 @@ func (w *watch) serve(ctx context.Context, p *process, m message, served *sync.W
 			w.seat.keep(ctx, m.Keep.Cell, m.Keep.Machines)
 			_ = p.pipe.send(message{Kept: true})
 		})
+	case m.Launched != nil:
+		w.seat.launched(m.Launched.Template, m.Launched.OK)
 	case m.Asked != nil:
 		w.seat.asked(m.Asked)
 	case m.Done != nil:

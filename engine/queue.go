@@ -10,13 +10,16 @@ import (
 
 // reserve waits until the host has room for a machine. That is not the cell's
 // own time: its clock stands still meanwhile.
-func (s *Session) reserve(ctx context.Context, spec vm.Spec) error {
+func (s *Session) reserve(ctx context.Context, spec vm.Spec, template string) error {
 	s.Phase("waiting for processors and memory")
+	if template != "" {
+		s.Phase("waiting for processors and memory, or for a template that another test makes")
+	}
 	began := time.Now()
 	s.mu.Lock()
 	s.queueing = began
 	s.mu.Unlock()
-	err := s.host.reserve(ctx, spec.CPUs, spec.Memory)
+	err := s.host.reserve(ctx, claim{CPUs: spec.CPUs, Memory: spec.Memory, Template: template})
 	waited := time.Since(began)
 	s.mu.Lock()
 	s.queued, s.queueing = s.queued+waited, time.Time{}
@@ -25,6 +28,20 @@ func (s *Session) reserve(ctx context.Context, spec vm.Spec) error {
 		s.AddMetric(assay.QueueSeconds, round(waited.Seconds()), "seconds")
 	}
 	return err
+}
+
+// missing names the template that a launch of spec will have to make; "" if it
+// makes none.
+func missing(ctx context.Context, d vm.Driver, spec vm.Spec) string {
+	t, ok := d.(vm.Templater)
+	if !ok {
+		return ""
+	}
+	name, ready := t.Template(ctx, spec)
+	if ready {
+		return ""
+	}
+	return name
 }
 
 // queueWorth is how long a wait for room must be to be recorded.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -25,6 +26,10 @@ const overhead = 96 << 20
 // machine goes first, for it will give back more. When every cell that has
 // machines waits for another one, the first of them may share processors;
 // memory is never shared: the request is refused.
+//
+// A machine whose template has yet to be made takes long to start, and others
+// from the same template would wait for it: of those only one is served until
+// the template is there. They hold nothing meanwhile, and hold up nobody.
 type pool struct {
 	total Capacity
 
@@ -33,6 +38,9 @@ type pool struct {
 	held  map[string]Capacity // by cell
 	queue []*request
 
+	making map[string]string // templates, and the cells whose launches make them
+	made   map[string]bool   // templates
+
 	spares []*spare // granted, oldest first
 }
 
@@ -40,16 +48,18 @@ type request struct {
 	cell  string
 	want  Capacity
 	ready chan error
+
+	template string // that the launch will make; empty: none
 }
 
 func newPool(total Capacity) *pool {
-	return &pool{total: total, free: total, held: map[string]Capacity{}}
+	return &pool{total: total, free: total, held: map[string]Capacity{}, making: map[string]string{}, made: map[string]bool{}}
 }
 
 // reserve waits for room for one machine of a cell.
-func (p *pool) reserve(ctx context.Context, cell string, cpus int, memory int64) error {
-	r := &request{cell: cell, want: Capacity{cpus, memory + overhead}, ready: make(chan error, 1)}
-	if err := p.total.refuses(cpus, memory); err != nil {
+func (p *pool) reserve(ctx context.Context, cell string, c claim) error {
+	r := &request{cell: cell, want: Capacity{c.CPUs, c.Memory + overhead}, ready: make(chan error, 1), template: c.Template}
+	if err := p.total.refuses(c.CPUs, c.Memory); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -101,11 +111,23 @@ func (p *pool) release(cell string, cpus int, memory int64) {
 	p.serve()
 }
 
+// launched notes that a cell's launch is over, and whether its template is there.
+func (p *pool) launched(cell, template string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.making[template] == cell {
+		delete(p.making, template)
+		p.made[template] = ok
+	}
+	p.serve()
+}
+
 // releaseAll gives back all that a cell has: its process is gone.
 func (p *pool) releaseAll(cell string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.give(cell, p.held[cell], -1)
+	maps.DeleteFunc(p.making, func(_, maker string) bool { return maker == cell })
 	p.spares = slices.DeleteFunc(p.spares, func(s *spare) bool { return s.cell == cell })
 	p.serve()
 }
@@ -132,6 +154,9 @@ func (p *pool) serve() {
 func (p *pool) serveOne() bool {
 	blocked := false
 	for _, r := range p.queue {
+		if p.making[r.template] != "" {
+			continue
+		}
 		_, holds := p.held[r.cell]
 		if p.fits(r.want) && (holds || !blocked) {
 			p.grant(r)
@@ -146,6 +171,9 @@ func (p *pool) fits(c Capacity) bool { return c.CPUs <= p.free.CPUs && c.Memory 
 
 func (p *pool) grant(r *request) {
 	p.give(r.cell, r.want, 1)
+	if r.template != "" && !p.made[r.template] {
+		p.making[r.template] = r.cell
+	}
 	p.answer(r, nil)
 }
 

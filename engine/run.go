@@ -185,9 +185,11 @@ func (s *seat) event(e Event) {
 	}
 }
 
-func (s *seat) reserve(ctx context.Context, cpus int, memory int64) error {
-	return s.run.pool.reserve(ctx, s.cell, cpus, memory)
+func (s *seat) reserve(ctx context.Context, c claim) error {
+	return s.run.pool.reserve(ctx, s.cell, c)
 }
+
+func (s *seat) launched(template string, ok bool) { s.run.pool.launched(s.cell, template, ok) }
 
 func (s *seat) release(cpus int, memory int64) { s.run.pool.release(s.cell, cpus, memory) }
 

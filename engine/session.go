@@ -49,7 +49,10 @@ type host interface {
 	event(Event)
 	// reserve waits until the host has room for a machine. An error says why it
 	// never will.
-	reserve(ctx context.Context, cpus int, memory int64) error
+	reserve(ctx context.Context, c claim) error
+	// launched says that the launch is over that a template was claimed for, and
+	// whether the template is there now.
+	launched(template string, ok bool)
 	release(cpus int, memory int64)
 	// spare is reserve for a machine that may be missing: it does not wait, and
 	// calls revoke as soon as another machine needs the room.

@@ -22,15 +22,16 @@ type message struct {
 	Revoke int    `json:"revoke,omitempty"` // the id of a Spare that was granted: its room is needed
 
 	// From the child. The last message is Sheet, Done or Failed.
-	Event   *Event   `json:"event,omitempty"`
-	Reserve *claim   `json:"reserve,omitempty"`
-	Spare   *claim   `json:"spare,omitempty"` // answered by Grant
-	Release *claim   `json:"release,omitempty"`
-	Keep    *keeping `json:"keep,omitempty"`
-	Asked   []string `json:"asked,omitempty"` // parameters that the script read
-	Sheet   *sheet   `json:"sheet,omitempty"`
-	Done    *outcome `json:"done,omitempty"`
-	Failed  *failure `json:"failed,omitempty"`
+	Event    *Event   `json:"event,omitempty"`
+	Reserve  *claim   `json:"reserve,omitempty"`
+	Spare    *claim   `json:"spare,omitempty"` // answered by Grant
+	Release  *claim   `json:"release,omitempty"`
+	Keep     *keeping `json:"keep,omitempty"`
+	Launched *launch  `json:"launched,omitempty"`
+	Asked    []string `json:"asked,omitempty"` // parameters that the script read
+	Sheet    *sheet   `json:"sheet,omitempty"`
+	Done     *outcome `json:"done,omitempty"`
+	Failed   *failure `json:"failed,omitempty"`
 }
 
 // A claim is a machine's share of the host.
@@ -38,6 +39,16 @@ type claim struct {
 	ID     int   `json:"id"`
 	CPUs   int   `json:"cpus"`
 	Memory int64 `json:"memory"`
+
+	// Template is what the machine's driver has yet to make; of claims with the
+	// same one, only the first is granted until Launched says that it is there.
+	Template string `json:"template,omitempty"`
+}
+
+// A launch is over.
+type launch struct {
+	Template string `json:"template"`
+	OK       bool   `json:"ok"` // the template is there
 }
 
 // A grant answers the claim with the same id.
