@@ -46,6 +46,10 @@ func newManifest(image, witness string, files []Record) *Manifest {
 // Len returns how many files the manifest holds.
 func (m *Manifest) Len() int { return len(m.records) }
 
+// FromHost reports whether the host read the image's files itself. No manifest is
+// from nobody.
+func (m *Manifest) FromHost() bool { return m != nil && m.witness == WitnessHost }
+
 // manifestHeader is the first line of a manifest's file. Behind it lie the records
 // as the agent sends them, compressed: they are read with every run.
 type manifestHeader struct {

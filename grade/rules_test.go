@@ -220,6 +220,15 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		fires: []grade.Input{changed(change("added ssh_key root SHA256:abc", "file", "/root/.ssh/authorized_keys")), changed(change("added file /home/tester/.ssh/authorized_keys", "type", "file"))},
 		quiet: []grade.Input{changed(change("added file /home/tester/.ssh/known_hosts", "type", "file"))},
 	},
+	"guest-lies": {
+		fires: []grade.Input{
+			changed(change("added file /srv/x", "type", "file", "disputed", "the guest says: no such file")),
+			changed(change("modified file /usr/bin/ls", "disputed", "the guest says: size 12")),
+			changed(change("added file /srv/y", "type", "file", "disputed", "the disk says: no such file")),
+			changed(change("added file disk:/srv/x", "type", "file", "hidden", "/srv")),
+		},
+		quiet: []grade.Input{changed(change("added file /srv/x", "type", "file")), changed(change("removed file /srv/x", "type", "file", "disputed", "the guest says: no such file"))},
+	},
 	"privileged-files": {
 		fires: []grade.Input{
 			changed(change("added file /home/tester/.cache/sh", "type", "file", "mode", "4755")), changed(was(change("modified file /usr/bin/find", "type", "file", "mode", "4755"), "mode", "0755")),

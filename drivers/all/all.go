@@ -26,8 +26,9 @@ func Drivers(home string) []vm.Driver {
 	}
 }
 
-// observe takes a capture and forgets it: the guest has then seen every file
-// once, and the first capture of a clone takes as long as the second.
+// observe takes a capture and forgets it: the agent has then done everything
+// once, and the first capture of a clone takes as long as the second. Files that
+// the host reads, the guest need not have seen.
 func observe(ctx context.Context, c *guest.Client, image vm.Image) error {
 	opt := capture.Options{Image: image.Digest}
 	if image.Manifest != "" {
@@ -36,6 +37,9 @@ func observe(ctx context.Context, c *guest.Client, image vm.Image) error {
 			return err
 		}
 		opt.Known = known
+	}
+	if opt.Known.FromHost() {
+		return capture.Rehearse(ctx, c)
 	}
 	_, err := capture.Take(ctx, c, opt)
 	return err
