@@ -170,12 +170,16 @@ func TestRecord(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	got, err := choose(subjects(), "exec,launch")
+	got, err := choose(subjects(), "exec,launch", "")
 	if err != nil || len(got) != 2 || got[0].Name != "launch" || got[1].Name != "exec" {
 		t.Errorf("got %v and %v, want launch and exec", got, err)
 	}
-	if _, err := choose(subjects(), "launch,speed"); err == nil || !strings.Contains(err.Error(), `got "speed", want some of launch,`) {
+	if _, err := choose(subjects(), "launch,speed", ""); err == nil || !strings.Contains(err.Error(), `got "speed", want some of launch,`) {
 		t.Errorf("got %v, want an error that lists what there is", err)
+	}
+	got, err = choose(subjects(), "exec", "ssh")
+	if err != nil || len(got[0].Contestants) != 2 || got[0].Contestants[0].Name != "assay" || got[0].Contestants[1].Name != "ssh" {
+		t.Errorf("against ssh: got %+v and %v, want assay and ssh", got, err)
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 // options are the flags.
 type options struct {
 	only        string
+	against     string
 	n           int
 	json        bool
 	list        bool
@@ -64,6 +65,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.only, "only", "", "measure only these `SUBJECTS`, separated by commas; see -list")
+	f.StringVar(&o.against, "against", "", "beside assay only contestants whose name has this `WORD` in it")
 	f.IntVar(&o.n, "n", 0, "repetitions of each contestant (default: each subject's own)")
 	f.BoolVar(&o.json, "json", false, "print JSON, every repetition included")
 	f.BoolVar(&o.list, "list", false, "only say what is measured, and of whom")
@@ -91,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var chosen []Subject
 	if err == nil {
-		chosen, err = choose(subjects(), o.only)
+		chosen, err = choose(subjects(), o.only, o.against)
 	}
 	switch {
 	case err != nil:
@@ -136,22 +138,40 @@ func measure(ctx context.Context, o options, chosen []Subject, stderr io.Writer)
 	return st.perform(ctx, chosen, o.n)
 }
 
-// choose returns the subjects that are asked for, in their own order.
-func choose(all []Subject, only string) ([]Subject, error) {
-	if only == "" {
-		return all, nil
-	}
-	var names []string
-	for _, s := range all {
-		names = append(names, s.Name)
-	}
-	wanted := strings.Split(only, ",")
+// choose returns the subjects that are asked for, in their own order, with the
+// contestants that are asked for and the one that all are compared with.
+func choose(all []Subject, only, against string) ([]Subject, error) {
+	wanted := strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
 	for _, w := range wanted {
-		if !slices.Contains(names, w) {
-			return nil, fmt.Errorf("for -only: got %q, want some of %s", w, strings.Join(names, ","))
+		if !slices.ContainsFunc(all, func(s Subject) bool { return s.Name == w }) {
+			return nil, fmt.Errorf("for -only: got %q, want some of %s", w, names(all))
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(s Subject) bool { return !slices.Contains(wanted, s.Name) }), nil
+	var chosen []Subject
+	for _, s := range all {
+		if len(wanted) == 0 || slices.Contains(wanted, s.Name) {
+			s.Contestants = slices.Concat(s.Contestants[:1], matching(s.Contestants[1:], against))
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen, nil
+}
+
+func names(list []Subject) string {
+	var words []string
+	for _, s := range list {
+		words = append(words, s.Name)
+	}
+	return strings.Join(words, ",")
+}
+
+func matching(list []Contestant, word string) (found []Contestant) {
+	for _, c := range list {
+		if strings.Contains(c.Name, word) {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 // list says what would be measured.
