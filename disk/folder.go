@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 )
 
@@ -145,6 +146,9 @@ func (fs *Ext4) Walk(fn WalkFunc) error {
 		return err
 	}
 	w := &walk{fs: fs, fn: fn, seen: map[uint32]bool{}}
+	if root.Mode&modeType != modeDir {
+		return root.fail("mode %#o of the root, want a folder", root.Mode)
+	}
 	if err := fn("/", root, nil); err != nil {
 		return err
 	}
@@ -160,7 +164,7 @@ type walk struct {
 // folder shows what is in a folder whose path, without a slash at its end, is given.
 func (w *walk) folder(path string, i *Inode, level int) error {
 	if w.seen[i.Number] {
-		return w.fn(path, i, i.fail("folder is in two folders"))
+		return w.fn(cmp.Or(path, "/"), i, i.fail("folder is in two folders"))
 	}
 	w.seen[i.Number] = true
 	if level > maxLevel || len(path) > maxPath {
@@ -168,7 +172,7 @@ func (w *walk) folder(path string, i *Inode, level int) error {
 	}
 	list, err := w.fs.readDir(i)
 	if err != nil {
-		if err := w.fn(path, i, err); err != nil {
+		if err := w.fn(cmp.Or(path, "/"), i, err); err != nil {
 			return err
 		}
 	}
