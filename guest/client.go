@@ -2,7 +2,6 @@ package guest
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -118,8 +117,13 @@ func (c *Client) Err() error {
 func (c *Client) readFrames() {
 	for {
 		h, err := nextHeader(c.line.r)
-		if garbage := (*garbageError)(nil); errors.As(err, &garbage) && c.welcomedAgain() {
-			continue
+		if garbage := (*garbageError)(nil); errors.As(err, &garbage) {
+			if c.welcomedAgain() {
+				continue
+			}
+			if c.startedAgain() {
+				err = ErrStarted
+			}
 		}
 		var buf []byte
 		if err == nil {
@@ -133,23 +137,6 @@ func (c *Client) readFrames() {
 			return
 		}
 	}
-}
-
-// welcomedAgain drops the answer to a hello that was said twice.
-func (c *Client) welcomedAgain() bool {
-	if b, err := c.line.r.Peek(headerSize); err != nil || !bytes.HasPrefix(welcomeMagic[:], b) {
-		return false // and do not wait for more
-	}
-	b, err := c.line.r.Peek(greetingSize)
-	if err != nil {
-		return false
-	}
-	g, ok := parseGreeting(b, welcomeMagic)
-	if !ok || g.nonce != c.nonce {
-		return false
-	}
-	c.line.r.Discard(greetingSize)
-	return true
 }
 
 // take acts on one frame. Frames of calls that are over are dropped.

@@ -37,3 +37,6 @@ func Remember(passwd, group string, read func() string) func(name string) (home 
 		return a.home
 	}
 }
+
+// Frame returns a frame of output of a call.
+func Frame(call uint32, payload []byte) []byte { return frame(frameData, call, payload) }

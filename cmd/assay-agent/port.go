@@ -20,11 +20,16 @@ const portPath = "/dev/virtio-ports/" + guest.Port
 // servePort serves the port for ever: udev may yet have to make it, the host
 // comes and goes, and a port may be unplugged.
 func servePort(ctx context.Context, s *guest.Server) error {
+	announced := false
 	for ctx.Err() == nil {
 		p, err := openPort(portPath)
 		if err != nil {
 			sleep(ctx, 20*time.Millisecond)
 			continue
+		}
+		if !announced {
+			announced = true
+			p.announce()
 		}
 		for err == nil && ctx.Err() == nil {
 			p.waitForHost(ctx)
@@ -33,6 +38,19 @@ func servePort(ctx context.Context, s *guest.Server) error {
 		p.close()
 	}
 	return nil
+}
+
+// announceMax is how long a host may take to hear of a new agent.
+const announceMax = 2 * time.Second
+
+// announce tells a host that is there already that its agent has gone. One that
+// does not listen misses nothing but an early word.
+func (p *port) announce() {
+	if p.deserted() {
+		return
+	}
+	p.f.SetWriteDeadline(time.Now().Add(announceMax))
+	guest.Announce(p.f)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
