@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -12,12 +13,13 @@ import (
 // Collectors returns all collectors.
 func Collectors() []Collector { return collectors(scan{}) }
 
-// collectors is the list. To add one: its file, its goldens, one line. The first
-// runs beside all the others, because it takes longest by far.
+// collectors is the list. To add one: its file, its goldens, one line. Those that
+// take longest come first, and the others run beside them.
 func collectors(s scan) []Collector {
 	seen := &census{}
 	return []Collector{
 		files{s},
+		kernel{},
 		processes{seen},
 		packages{},
 		rpm{},
@@ -28,7 +30,6 @@ func collectors(s scan) []Collector {
 		cron{},
 		environment{},
 		network{seen},
-		kernel{},
 		mounts{},
 		autostart{},
 		authorities{},
@@ -111,19 +112,32 @@ func collect(ctx context.Context, src Source, only []string, s scan, out *Sink) 
 	if s.elsewhere {
 		chosen = livingParts(chosen)
 	}
-	var wg sync.WaitGroup
-	for i, c := range chosen {
-		if i == 0 {
-			wg.Go(func() { collectOne(ctx, c, src, out) })
-		} else if ctx.Err() == nil {
-			collectOne(ctx, c, src, out)
-		}
-	}
-	wg.Wait()
+	collectAll(ctx, chosen, src, out)
 	if ctx.Err() != nil {
 		return fmt.Errorf("capture: %w", context.Cause(ctx))
 	}
 	return nil
+}
+
+// collectAll runs collectors in their order, as many at a time as there are
+// processors. Two at least: the first has much to wait for.
+func collectAll(ctx context.Context, all []Collector, src Source, out *Sink) {
+	next := make(chan Collector, len(all))
+	for _, c := range all {
+		next <- c
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range min(len(all), max(2, runtime.GOMAXPROCS(0))) {
+		wg.Go(func() {
+			for c := range next {
+				if ctx.Err() == nil {
+					collectOne(ctx, c, src, out)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func collectOne(ctx context.Context, c Collector, src Source, out *Sink) {
