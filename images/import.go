@@ -68,7 +68,7 @@ func (s *Store) importDisk(ctx context.Context, file string, opt ImportOptions) 
 	}
 	d, err := inspectDisk(file)
 	if err != nil {
-		return Record{}, err
+		return Record{}, &FileError{err}
 	}
 	work, err := s.temp()
 	if err != nil {

@@ -34,7 +34,7 @@ old report folders go too ("assay report" can write them again).`,
 }
 
 func (a *app) gc(ctx context.Context, older time.Duration) error {
-	freed, err := a.freeImages()
+	saved, freed, err := a.freeImages()
 	errs := []error{a.gcRuns(ctx), err}
 	for _, sub := range []struct {
 		dir string
@@ -46,7 +46,7 @@ func (a *app) gc(ctx context.Context, older time.Duration) error {
 			errs = append(errs, err)
 		}
 	}
-	a.printf("%s freed\n", bytesText(freed))
+	a.printf("%s freed: %s of saved guests, %s of images and reports\n", bytesText(saved+freed), bytesText(saved), bytesText(freed))
 	return errors.Join(errs...)
 }
 
@@ -64,15 +64,16 @@ func (a *app) gcRuns(ctx context.Context) error {
 	return a.sweepDead(ctx, all.Drivers(a.home), db)
 }
 
-// freeImages removes saved guests and versions of images that nothing uses.
-func (a *app) freeImages() (int64, error) {
-	saved, err := all.Trim(a.home)
-	store, storeErr := a.store()
-	if storeErr != nil {
-		return saved, errors.Join(err, storeErr)
+// freeImages removes saved guests and versions of images that nothing uses, and
+// returns the bytes that each took.
+func (a *app) freeImages() (saved, versions int64, err error) {
+	store, err := a.store()
+	if err != nil {
+		return 0, 0, err
 	}
-	old, storeErr := store.Trim(24 * time.Hour)
-	return saved + old, errors.Join(err, storeErr)
+	versions, err = store.Trim(24 * time.Hour)
+	saved, savedErr := all.Trim(a.home) // after: a saved guest whose image is gone goes too
+	return saved, versions, errors.Join(err, savedErr)
 }
 
 // removeOlder removes the entries of a folder that are older than age, and

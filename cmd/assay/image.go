@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"assay/drivers/all"
 	"assay/images"
 )
 
@@ -79,48 +81,6 @@ func (a *app) sayImage(store *images.Store, name string) error {
 	return nil
 }
 
-func (a *app) imageListCommand() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list",
-		Short: "List the images that are here and those that can be had",
-		Example: `  assay image list
-  assay image list --json`,
-		Args: operands(0, 0, ""),
-		RunE: func(*cobra.Command, []string) error {
-			store, err := a.store()
-			if err != nil {
-				return err
-			}
-			entries, err := store.List()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return a.printJSON(entries)
-			}
-			return a.listImages(entries)
-		},
-	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
-}
-
-func (a *app) listImages(entries []images.Entry) error {
-	var rows [][]any
-	for _, e := range entries {
-		state, made, size := e.Next, "", ""
-		if e.Present {
-			state, made, size = "here", e.Made.Local().Format("2006-01-02 15:04"), bytesText(e.Bytes)
-		}
-		if e.Problem != "" {
-			state = e.Problem
-		}
-		rows = append(rows, []any{e.Name, e.OS, e.Version, e.Arch, size, made, state})
-	}
-	return a.table([]string{"name", "os", "version", "arch", "size", "made", "state"}, rows)
-}
-
 func (a *app) imageShowCommand() *cobra.Command {
 	var verify bool
 	c := &cobra.Command{
@@ -157,6 +117,7 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "rm NAME…",
 		Short:             "Remove images and what is kept for them",
+		Long:              "Remove images, and the saved guests that were made from them and that no machine uses.",
 		Example:           `  assay image rm debian-11`,
 		Args:              operands(1, -1, "the NAME of an image"),
 		ValidArgsFunction: a.completeImages,
@@ -171,7 +132,11 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 				}
 				a.note("removed %s", name)
 			}
-			return nil
+			freed, err := all.Trim(a.home) // a saved guest needs its image's disk
+			if err == nil && freed > 0 {
+				a.note("%s of saved guests freed", bytesText(freed))
+			}
+			return err
 		},
 	}
 }
@@ -225,6 +190,9 @@ func (a *app) importImage(ctx context.Context, file, driver string, opt images.I
 	start := time.Now()
 	img, err := store.Import(ctx, file, opt)
 	p.close()
+	if file := (*images.FileError)(nil); errors.As(err, &file) {
+		return usagef("", "image import: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("image import: %w", err)
 	}
