@@ -5,6 +5,7 @@ package main
 const aideConfig = `database_in=file:/var/lib/aide/bench.db
 database_out=file:/var/lib/aide/bench.db
 gzip_dbout=no
+database_attrs=sha256
 report_url=stdout
 All = p+ftype+i+l+n+u+g+s+m+c+acl+xattrs+sha256
 !/proc
