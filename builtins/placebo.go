@@ -129,7 +129,8 @@ const (
 
 // wantsTwin says whether a capture that is being taken should have a twin: it is
 // the machine's first, and the user wants one or too little is known. What is
-// known already costs nothing.
+// known already costs nothing. What the image does says little of a machine in
+// which commands were run; files that were put into it do nothing by themselves.
 func (m *Machine) wantsTwin(ctx context.Context, s *engine.Session, scope string) bool {
 	policy := s.PlaceboPolicy()
 	if policy == engine.PlaceboNever || m.captured.Swap(true) {
@@ -141,7 +142,7 @@ func (m *Machine) wantsTwin(ctx context.Context, s *engine.Session, scope string
 	h := s.Placebos(ctx, m.image.Digest, scope)
 	n := 0
 	for _, p := range h.Placebos {
-		if p.Seconds >= longEnough*h.Seconds {
+		if p.Seconds >= longEnough*h.Seconds && (p.Scope == scope || !m.ran.Load()) {
 			n++
 		}
 	}
