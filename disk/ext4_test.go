@@ -31,6 +31,7 @@ var kinds = []struct {
 	{"ext4-sparse_super2", []string{"-t", "ext4", "-b", "4096", "-g", "1024", "-O", "sparse_super2,meta_bg,^resize_inode,metadata_csum_seed"}, true},
 	{"ext4-casefold", []string{"-t", "ext4", "-O", "casefold,verity,quota,project,encrypt"}, false},
 	{"ext4-orphan_file", []string{"-t", "ext4", "-O", "orphan_file,fast_commit,mmp", "-E", "mmp_update_interval=1"}, true},
+	{"ext4-64k", []string{"-t", "ext4", "-b", "65536", "-O", "^has_journal"}, false},
 	{"ext4-no-extents", []string{"-t", "ext4", "-O", "^extents,^64bit,^has_journal"}, true},
 }
 
@@ -44,7 +45,11 @@ func TestMke2fs(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			image := mke2fs(t, from, 32, append([]string{"-N", "2048"}, k.options...)...)
+			mib := int64(32)
+			if k.name == "ext4-64k" {
+				mib = 128
+			}
+			image := mke2fs(t, from, mib, append([]string{"-N", "2048"}, k.options...)...)
 			got := ours(t, open(t, image))
 			delete(got, "/lost+found")
 			wide := !strings.HasSuffix(k.name, "128") && !strings.HasPrefix(k.name, "ext2") && !strings.HasPrefix(k.name, "ext3")
