@@ -345,7 +345,8 @@ def exec(machine: Machine, command: str | list[str], *, user: str = None, env: d
 
 
 def transfer(src: str | GuestPath, dst: str | GuestPath, *, user: str = None) -> Transfer:
-    """Copies a file or a folder into a guest or out of it, with modes and links.
+    """Copies a file or a folder into a guest or out of it, with modes and links; pipes, sockets,
+    devices and setuid bits are left out, named in the log and in the result's skipped.
     A path of the host is one in the script's folder, or a parameter's. What comes out of a guest is kept beside the results under the name that dst gives, unless dst is a parameter's path.
 
     Args:

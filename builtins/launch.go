@@ -125,17 +125,18 @@ func newMachine(s *engine.Session, m vm.Machine, driver string, spec vm.Spec) *M
 		CPUs: spec.CPUs, Memory: spec.Memory, Disk: max(spec.Disk, spec.Image.Size), Network: string(net)}}
 }
 
-// greet gives the new guest its identity and learns what it is.
+// greet learns what the new guest is, and gives it its identity, unless the
+// driver has: then it bears its name already.
 func (m *Machine) greet(ctx context.Context) error {
-	if err := m.renew(ctx, true); err != nil {
-		return err
-	}
 	err := m.use(ctx, func(c *guest.Client) (err error) {
 		m.info, err = c.Info(ctx)
 		return err
 	})
 	m.record.OS = m.info.OS
-	return err
+	if err != nil || m.info.Hostname == m.name {
+		return err
+	}
+	return m.renew(ctx, true)
 }
 
 // A bootSource is what launch takes: an image's name, or a snapshot.

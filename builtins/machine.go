@@ -200,7 +200,7 @@ func (m *Machine) consoleTail() string {
 }
 
 // renew makes the guest itself: fresh randomness, the host's clock, and, for a
-// new machine, a name and machine-id of its own.
+// new machine, a name, a machine-id and host keys of its own.
 func (m *Machine) renew(ctx context.Context, isNew bool) error {
 	var b [80]byte
 	rand.Read(b[:])

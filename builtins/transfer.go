@@ -20,7 +20,8 @@ type transferArgs struct {
 }
 
 var transfer = engine.Func("transfer", "Transfer",
-	"Copies a file or a folder into a guest or out of it, with modes and links.\n"+
+	"Copies a file or a folder into a guest or out of it, with modes and links; pipes, sockets,\n"+
+		"devices and setuid bits are left out, named in the log and in the result's skipped.\n"+
 		"A path of the host is one in the script's folder, or a parameter's. What comes out of a guest "+
 		"is kept beside the results under the name that dst gives, unless dst is a parameter's path.",
 	transferArgs{}, runTransfer)
@@ -60,7 +61,15 @@ func push(ctx context.Context, s *engine.Session, src string, dst *GuestPath, us
 	if err != nil {
 		return nil, fmt.Errorf("transfer: %s: %w", src, err)
 	}
+	tell(s, stats)
 	return &Transfer{stats, dst.path}, nil
+}
+
+// tell says what a transfer left out: else nobody would look.
+func tell(s *engine.Session, stats guest.TransferStats) {
+	for _, line := range stats.Skipped {
+		s.Log("transfer: left out: " + line)
+	}
 }
 
 // The bounds of what one transfer takes out of a guest.
@@ -87,6 +96,7 @@ func pull(ctx context.Context, s *engine.Session, src *GuestPath, dst string) (s
 	case err != nil:
 		return nil, fmt.Errorf("transfer: %s: %w", src, err)
 	}
+	tell(s, stats)
 	if kept {
 		err = keepFiles(s, dst, host)
 	}

@@ -2,7 +2,6 @@ package guest
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,7 +59,7 @@ func findAccount(passwd, name string) (*account, error) {
 			return a, nil
 		}
 	}
-	return nil, fmt.Errorf("user %s: not in the guest's /etc/passwd: %w", printable(name, maxWord), fs.ErrNotExist)
+	return nil, fmt.Errorf("user %s: not in the guest's /etc/passwd: %w", printable(name, maxWord), ErrUser)
 }
 
 // self returns the agent's own user, in or out of the list.

@@ -14,6 +14,10 @@ import (
 // than the caller's limit, a tree of too many files, too many calls at once.
 var ErrLimit = errors.New("limit exceeded")
 
+// ErrUser is what an Error matches when the guest has no such user. It matches
+// fs.ErrNotExist too.
+var ErrUser = fmt.Errorf("no such user: %w", fs.ErrNotExist)
+
 // A LineError says that the line to the agent is dead: everything that was
 // under way on it has failed, and a new one must be dialled.
 type LineError struct {
@@ -45,6 +49,7 @@ func (e *Error) Unwrap() error { return errorKinds[e.Kind] }
 
 // errorKinds are the errors that keep their identity on the line.
 var errorKinds = map[string]error{
+	"user":        ErrUser,
 	"not_exist":   fs.ErrNotExist,
 	"permission":  fs.ErrPermission,
 	"exist":       fs.ErrExist,
@@ -56,6 +61,9 @@ var errorKinds = map[string]error{
 
 // kindOf returns the word for err, or "".
 func kindOf(err error) string {
+	if errors.Is(err, ErrUser) { // before the wider one that it matches
+		return "user"
+	}
 	for kind, sentinel := range errorKinds {
 		if errors.Is(err, sentinel) {
 			return kind

@@ -90,7 +90,8 @@ type TransferStats struct {
 	Dirs  int   `json:"dirs"`
 	Bytes int64 `json:"bytes"`
 
-	// Skipped names what was left out: devices, sockets and pipes, and, on a Pull,
-	// symlinks that lead out of the tree. At most 100 names.
+	// Skipped says what was left out, and why: devices, sockets and pipes, setuid and
+	// setgid bits of files, and, on a Pull, symlinks that lead out of the tree. At
+	// most 100 lines.
 	Skipped []string `json:"skipped,omitempty"`
 }

@@ -119,7 +119,7 @@ func (p *packer) add(file, name string, info fs.FileInfo, depth int) error {
 	}
 	err := p.addTyped(file, name, info, depth)
 	if depth > 0 && errors.Is(err, fs.ErrNotExist) {
-		p.stats.skip(file)
+		p.stats.skip(file + ": it vanished")
 		return nil
 	}
 	return err
@@ -139,8 +139,33 @@ func (p *packer) addTyped(file, name string, info fs.FileInfo, depth int) error 
 		p.stats.Files++
 		return p.header(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777})
 	}
-	p.stats.skip(file)
+	p.stats.skip(file + ": " + kindOfFile(info.Mode()))
 	return nil
+}
+
+// kindOfFile names what does not travel.
+func kindOfFile(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "neither file, folder nor link"
+}
+
+// permissions returns the part of a mode that travels, and says what does not: a
+// file of another owner must not run with that owner's rights.
+func (p *packer) permissions(file string, mode fs.FileMode) int64 {
+	if mode&fs.ModeSetuid != 0 {
+		p.stats.skip(file + ": its setuid bit")
+	}
+	if mode&fs.ModeSetgid != 0 {
+		p.stats.skip(file + ": its setgid bit")
+	}
+	return int64(mode.Perm())
 }
 
 func (p *packer) addDir(file, name string, info fs.FileInfo, depth int) error {
@@ -157,7 +182,7 @@ func (p *packer) addDir(file, name string, info fs.FileInfo, depth int) error {
 		child := filepath.Join(file, e.Name())
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			p.stats.skip(child)
+			p.stats.skip(child + ": it vanished")
 			continue
 		}
 		if err == nil {
@@ -190,7 +215,7 @@ func (p *packer) addFile(file, name string, info fs.FileInfo) error {
 	} else if p.large != nil {
 		content = p.large(f, size)
 	}
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: int64(info.Mode().Perm())}
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: p.permissions(file, info.Mode())}
 	if err := p.header(h); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // Push copies a host file or tree to guestPath, by the rules of cp -r: if
 // guestPath ends in a slash or is a folder, the copy lands in it under its own
 // name; else the copy gets that name. Missing parents are made; what is made
-// belongs to opt.User. Modes are kept, times are not. Files replace files and
+// belongs to opt.User. Modes are kept, but for setuid and setgid; times are not. Files replace files and
 // links of their name; folders merge. Links are copied as links, but for
 // hostPath itself, which is followed. What is neither file, folder nor link is
 // left out and named in Skipped. After an error part of the tree may be there.

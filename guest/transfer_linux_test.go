@@ -232,17 +232,23 @@ func TestTransferSkips(t *testing.T) {
 	if err := unix.Mkfifo(base+"/src/pipe", 0o644); err != nil {
 		t.Fatal(err)
 	}
+	write(t, base+"/src/raised", "", 0o755)
+	if err := os.Chmod(base+"/src/raised", 0o755|fs.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
 	stats, err := c.Pull(limit(t), base+"/src", base+"/down", guest.PullOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(stats.Skipped)
-	want := []string{base + "/src/pipe", "down/abs -> /etc/passwd", "down/sly -> in/../../x", "down/up -> ../../etc"}
-	if !slices.Equal(stats.Skipped, want) || stats.Files != 3 {
-		t.Errorf("got %+v, want %q skipped and 3 files", stats, want)
+	const out = ": it leads out of the tree"
+	want := []string{base + "/src/pipe: a named pipe", base + "/src/raised: its setuid bit",
+		"down/abs -> /etc/passwd" + out, "down/sly -> in/../../x" + out, "down/up -> ../../etc" + out}
+	if !slices.Equal(stats.Skipped, want) || stats.Files != 4 {
+		t.Errorf("got %+v, want %q skipped and 4 files", stats, want)
 	}
 	stats, err = c.Push(limit(t), base+"/src", base+"/up", guest.PushOptions{})
-	if err != nil || len(stats.Skipped) != 1 || stats.Files != 6 {
+	if err != nil || len(stats.Skipped) != 2 || stats.Files != 7 {
 		t.Errorf("push: got %+v, %v, want the pipe skipped and every link there", stats, err)
 	}
 }

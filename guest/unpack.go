@@ -328,7 +328,7 @@ func (u *unpacker) clear(base string) error {
 
 func (u *unpacker) makeLink(name, target string) error {
 	if u.inside && !staysInside(name, target) {
-		u.stats.skip(name + " -> " + target)
+		u.stats.skip(name + " -> " + target + ": it leads out of the tree")
 		return nil
 	}
 	base := path.Base(name)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +65,12 @@ func (a *app) listedImages() ([]listedImage, error) {
 	}
 	var list []listedImage
 	for _, e := range entries {
-		mine := slices.DeleteFunc(slices.Clone(saved), func(t all.Template) bool { return t.Image != e.Name })
+		mine := []all.Template{} // in JSON a list, even if empty
+		for _, t := range saved {
+			if t.Image == e.Name {
+				mine = append(mine, t)
+			}
+		}
 		list = append(list, listedImage{e, mine})
 	}
 	return list, nil
@@ -75,7 +79,7 @@ func (a *app) listedImages() ([]listedImage, error) {
 func (a *app) listShort(list []listedImage) error {
 	var rows [][]any
 	for _, i := range list {
-		state, made, size := "to build", "", ""
+		state, made, size := "to "+i.How, "", ""
 		if i.Present {
 			state, made, size = "here", minute(i.Made), bytesText(i.Bytes)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -140,6 +141,8 @@ func (a *app) attach(ctx context.Context, c *guest.Client, cmd guest.Command) er
 		exit, err = c.Exec(ctx, cmd, a.stdin, a.stdout, a.stderr)
 	}
 	switch {
+	case errors.Is(err, guest.ErrUser):
+		return usagef("", "shell: %w", err)
 	case err != nil:
 		return fmt.Errorf("shell: %s: %w", strings.Join(cmd.Argv, " "), err)
 	case exit.Signal != "":

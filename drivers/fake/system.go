@@ -153,7 +153,7 @@ func (g *system) Info(context.Context) (guest.Info, error) {
 func (g *system) Exec(ctx context.Context, cmd guest.Command, st guest.Streams) (guest.Exit, error) {
 	u, ok := g.user(cmd.User)
 	if !ok {
-		return guest.Exit{}, fmt.Errorf("exec: user %q: %w", cmd.User, fs.ErrNotExist)
+		return guest.Exit{}, fmt.Errorf("exec: user %q: %w", cmd.User, guest.ErrUser)
 	}
 	argv := cmd.Argv
 	if cmd.Shell != "" {
