@@ -242,6 +242,8 @@ func TestLiarsAreCaught(t *testing.T) {
 		}}, "CancelMidLaunchLeavesNothing", "want 0"},
 		"restores nothing":    {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "Restore", "want before and gone"},
 		"restores anything":   {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "RestoreOfUnknown", "fs.ErrNotExist"},
+		"goes back once":      {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "RestoreRestored", "want one on the disk"},
+		"has one child":       {wrap(func(m vm.Machine) vm.Machine { return twin{wrapped{m}} }), "ForkOfAFork", ""},
 		"forks itself":        {wrap(func(m vm.Machine) vm.Machine { return twin{wrapped{m}} }), "ForkTwice", ""},
 		"forks die with it":   {wrap(func(m vm.Machine) vm.Machine { return twin{wrapped{m}} }), "ForkOutlivesParent", ""},
 		"has a silent screen": {wrap(func(m vm.Machine) vm.Machine { return dumb{wrapped{m}} }), "ConsoleShowsBoot", "Linux"},
@@ -261,8 +263,12 @@ func TestLiarsAreCaught(t *testing.T) {
 
 // TestHonestDriver proves that the rows complain of nothing when there is nothing.
 func TestHonestDriver(t *testing.T) {
+	info, err := fake.New().Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range rows {
-		if r.need == vm.CapScreenshot {
+		if r.missing(info) != "" {
 			continue
 		}
 		if got := failures(t, fake.New(), r.name, time.Minute); len(got) > 0 {

@@ -210,7 +210,11 @@ func (m *machine) resume(ctx context.Context, s saved) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.start(ctx, s.mem, state)
+	var more []string
+	if s.linkDown {
+		more = []string{"-S"} // the cable is pulled before the guest can use it
+	}
+	p, err := m.start(ctx, s.mem, state, more...)
 	if err != nil {
 		return nil, err
 	}

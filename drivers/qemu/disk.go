@@ -143,7 +143,8 @@ func replaceFile(from, to string) error {
 	return copyFile(from, to)
 }
 
-// allocated returns the bytes that a file or tree really occupies.
+// allocated returns the bytes that a file or tree really occupies. Of a file
+// that has several names, as forks share them, each name has its part.
 func allocated(path string) (int64, error) {
 	var sum int64
 	err := filepath.WalkDir(path, func(p string, e os.DirEntry, err error) error {
@@ -155,7 +156,7 @@ func allocated(path string) (int64, error) {
 			return &os.PathError{Op: "lstat", Path: p, Err: err}
 		}
 		if !e.IsDir() {
-			sum += st.Blocks * 512
+			sum += st.Blocks * 512 / int64(max(st.Nlink, 1))
 		}
 		return nil
 	})

@@ -122,8 +122,8 @@ func (m *machine) isClosed() bool {
 }
 
 // start runs QEMU on the machine's writable layer and makes it the machine's
-// process. state is the saved state to load, nil to boot.
-func (m *machine) start(ctx context.Context, mem ram, state *os.File) (*process, error) {
+// process. state is the saved state to load, nil to boot; more are further arguments.
+func (m *machine) start(ctx context.Context, mem ram, state *os.File, more ...string) (*process, error) {
 	agent, err := listen(filepath.Join(m.sockets, agentName))
 	if err != nil {
 		if state != nil {
@@ -133,7 +133,7 @@ func (m *machine) start(ctx context.Context, mem ram, state *os.File) (*process,
 	}
 	m.mem = mem
 	args := m.tools.args(m.hw, mem, layerName(m.top), state != nil)
-	p, err := start(ctx, m.tools.QEMU, args, m.dir, files{agent, state}, m.hear)
+	p, err := start(ctx, m.tools.QEMU, append(args, more...), m.dir, files{agent, state}, m.hear)
 	if err != nil {
 		return nil, err
 	}

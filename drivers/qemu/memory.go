@@ -92,6 +92,28 @@ func createRAM(path string, size int64) (*os.File, error) {
 	return f, nil
 }
 
+// shareRAM is share for a guest's memory, whose copy keeps its holes.
+func shareRAM(from, to string) error {
+	if err := os.Link(from, to); err == nil {
+		return nil
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	info, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	dst, err := createRAM(to, info.Size())
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	return copyRest(dst, src, nil, info.Size())
+}
+
 // saveOwn copies the pages that the process has of its own. The guest must
 // stand still.
 func (g *guestMemory) saveOwn(dst *os.File) error {

@@ -242,7 +242,7 @@ func (m *machine) child(s snapshot, spec vm.Spec) (*machine, snapshot, error) {
 	if err := share(s.state, f.path(state)); err != nil {
 		return f, s, err
 	}
-	if err := share(s.ram, f.path(memory)); err != nil {
+	if err := shareRAM(s.ram, f.path(memory)); err != nil {
 		return f, s, err
 	}
 	s.state, s.ram = f.path(state), f.path(memory)
