@@ -20,7 +20,8 @@ type DiffOptions struct {
 // Diff returns what changed from before to after, sorted by kind and key, and how
 // many changes the globs left out. Attributes that change by themselves, such as
 // a process's pid, are not compared. Text is set for small text files, Group where
-// a change is part of a larger one.
+// a change is part of a larger one. What only an agent tells is not compared with
+// a capture that none took part in.
 //
 // It fails for captures of different collectors, and for a glob that is none.
 func Diff(before, after Capture, opt DiffOptions) (changes []assay.Change, ignored int, err error) {
@@ -32,10 +33,11 @@ func Diff(before, after Capture, opt DiffOptions) (changes []assay.Change, ignor
 			return nil, 0, fmt.Errorf("diff: glob %q is malformed", g)
 		}
 	}
+	hush := hushOf(before, after)
 	pairs(before.Records, after.Records, func(b, a *Record) {
 		c, changed := compare(b, a)
 		switch {
-		case !changed:
+		case !changed, hush.untold(c):
 		case ignores(opt.Ignore, c):
 			ignored++
 		default:

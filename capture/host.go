@@ -210,7 +210,11 @@ func (t *hostTake) join(ctx context.Context, r *reading, parsed []Record, said t
 	if said.err != nil {
 		t.out.Problem("capture: what runs in the guest is unknown: %v", said.err)
 	}
-	mounted := mountsOf(said.records)
+	if said.err == nil {
+		r.view.mounted = mountsOf(said.records)
+	}
+	t.host.remember(r.view)
+	mounted := r.view.mounted
 	records := parsed
 	if t.chose(File) {
 		records = append(r.view.records(mounted), parsed...)
@@ -323,7 +327,6 @@ func (h *Host) readRoot(ctx context.Context, d *disk.Disk, layers []vm.Layer, op
 		return nil, fmt.Errorf("capture: %w", context.Cause(ctx))
 	}
 	v.chain = chain
-	h.remember(v)
 	return &reading{onDisk: tree, disk: d, view: v, fresh: fresh}, nil
 }
 

@@ -16,6 +16,8 @@ type view struct {
 	chain  []string // ids of the layers, oldest first
 	owners owners
 	files  []*seen // sorted by path
+
+	mounted mountPoints // where the guest had mounted other file systems, as it said last
 }
 
 // A seen is one path of a view. It never changes.
@@ -48,7 +50,7 @@ func look(ctx context.Context, d *onDisk, names []found, old *view, touched func
 	l.takeOver(names, old)
 	l.askForTexts()
 	l.read(ctx)
-	v := &view{owners: l.owners, files: slices.DeleteFunc(l.files, func(s *seen) bool { return s == nil })}
+	v := &view{owners: l.owners, mounted: old.mounted, files: slices.DeleteFunc(l.files, func(s *seen) bool { return s == nil })}
 	fresh := make([]string, 0, len(l.fresh))
 	for _, i := range l.fresh {
 		fresh = append(fresh, names[i].path)
