@@ -19,7 +19,10 @@ func (st *Stage) command(ctx context.Context, program string, args ...string) (s
 	cmd := st.make(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
-		return out.String(), commandError(cmd, err, append(out.Bytes(), problem.Bytes()...))
+		if problem.Len() == 0 {
+			problem = out
+		}
+		return out.String(), commandError(cmd, err, problem.Bytes())
 	}
 	return out.String(), nil
 }

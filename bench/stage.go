@@ -126,6 +126,9 @@ func (st *Stage) perform(ctx context.Context, chosen []Subject, n int) (Report, 
 func (st *Stage) subject(ctx context.Context, s Subject, reps int) []Result {
 	var players []*player
 	for _, c := range s.Contestants {
+		if ctx.Err() != nil {
+			break
+		}
 		st.say(fmt.Sprintf("%s: %s gets ready", s.Name, c.Name))
 		p := &player{result: Result{Subject: s, Contestant: c.Name, What: c.What, Started: time.Now()}}
 		sample, err := c.Open(ctx, st)
@@ -174,7 +177,7 @@ func (p *player) try(ctx context.Context) (Sample, error) {
 
 // play does one repetition that counts.
 func (p *player) play(ctx context.Context, st *Stage, rep int) {
-	if p.result.Problem != "" {
+	if p.result.Problem != "" || ctx.Err() != nil {
 		return
 	}
 	busy := busySeconds()
