@@ -38,7 +38,7 @@ func TestReplay(t *testing.T) {
 			t.Parallel()
 			image := mke2fs(t, "", 48, append([]string{"-J", "size=" + journalSize(j.format)}, j.format...)...)
 			dir := mount(t, image, j.options)
-			for round := range 3 {
+			for round := range 2 {
 				busy(t, dir, round)
 				dirty := copyFile(t, image, filepath.Join(memory(t), "dirty"))
 				checkReplay(t, dirty)
