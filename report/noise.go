@@ -38,7 +38,7 @@ func (d *document) noise(c *assay.Cell, g assay.Grade) {
 		d.line("%s.", leftOut(len(list)))
 		var lines []string
 		for _, n := range list[:min(len(list), noiseShown)] {
-			lines = append(lines, fmt.Sprintf("%s %s %s (in %d of %d placebos)", prose(string(n.Op)), prose(n.Kind), code(n.Key), n.Seen, n.Of))
+			lines = append(lines, fmt.Sprintf("%s (in %d of %d placebos)", code(fmt.Sprintf("%s %s %s", n.Op, n.Kind, n.Key)), n.Seen, n.Of))
 		}
 		if more := len(list) - noiseShown; more > 0 {
 			lines = append(lines, fmt.Sprintf("and %d more", more))
