@@ -129,7 +129,10 @@ func newMachine(s *engine.Session, m vm.Machine, driver string, spec vm.Spec) *M
 // driver has: then it bears its name already.
 func (m *Machine) greet(ctx context.Context) error {
 	err := m.use(ctx, func(c *guest.Client) (err error) {
-		m.info, err = c.Info(ctx)
+		var told bool
+		if m.info, told = c.Told(); !told {
+			m.info, err = c.Info(ctx)
+		}
 		return err
 	})
 	m.record.OS = m.info.OS

@@ -98,6 +98,9 @@ func (m *Machine) line(ctx context.Context) (*guest.Client, error) {
 	if m.client != nil && m.client.Err() == nil {
 		return m.client, nil
 	}
+	if m.client = m.greeted(); m.client != nil {
+		return m.client, nil
+	}
 	clock := engine.NewClock(m.vm, dialTime)
 	ctx, cancel := clock.Context(ctx, func() error { return fmt.Errorf("no answer in %s%s", dialTime, clock.Told()) })
 	defer cancel()
@@ -110,6 +113,16 @@ func (m *Machine) line(ctx context.Context) (*guest.Client, error) {
 		return nil, m.broken(err)
 	}
 	return m.client, nil
+}
+
+// greeted takes over the line on which the driver has just made the guest
+// itself; nil if it has not.
+func (m *Machine) greeted() *guest.Client {
+	g, err := vm.As[guest.Greeter](m.vm)
+	if err != nil {
+		return nil
+	}
+	return g.Greeted()
 }
 
 // The heartbeat of a line that is in use. A guest whose agent was killed, or
@@ -208,7 +221,12 @@ func (m *Machine) renew(ctx context.Context, isNew bool) error {
 	if isNew {
 		id.Hostname, id.MachineID = m.name, hex.EncodeToString(b[64:])
 	}
-	return m.use(ctx, func(c *guest.Client) error { return c.Renew(ctx, id) })
+	return m.use(ctx, func(c *guest.Client) error {
+		if _, done := c.Told(); done {
+			return nil // the driver was first
+		}
+		return c.Renew(ctx, id)
+	})
 }
 
 // A GuestPath is a path in a machine, as transfer takes it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Client struct {
 	conn  net.Conn
 	nonce [16]byte
 	slots chan struct{} // one for each call that the agent still works on
+
+	told atomic.Pointer[Info] // by a renewal
 
 	mu    sync.Mutex
 	calls map[uint32]*outgoingCall

@@ -98,7 +98,14 @@ var systemMethods = map[string]systemMethod{
 		return nil, sys.Wait(ctx, a)
 	}),
 	methodRenew: bind(func(ctx context.Context, sys System, a Identity, _ *incoming) (any, error) {
-		return lacking(sys, a), sys.Renew(ctx, a)
+		r := lacking(sys, a)
+		if err := sys.Renew(ctx, a); err != nil {
+			return nil, err
+		}
+		if info, err := sys.Info(ctx); err == nil {
+			r.Info = &info
+		}
+		return r, nil
 	}),
 	methodFreeze: bind(serveFreeze),
 }
@@ -110,7 +117,7 @@ func lacking(sys System, id Identity) renewed {
 	if !ok || id.MachineID == "" {
 		return renewed{}
 	}
-	return renewed{slices.DeleteFunc(server.HostKeys(), func(t string) bool {
+	return renewed{Lacking: slices.DeleteFunc(server.HostKeys(), func(t string) bool {
 		return slices.ContainsFunc(id.HostKeys, func(k HostKey) bool { return k.Type == t })
 	})}
 }

@@ -36,6 +36,7 @@ const (
 // renewed is the result of a renewal.
 type renewed struct {
 	Lacking []string `json:"lacking,omitempty"` // types of host keys that are still the twin's
+	Info    *Info    `json:"info,omitempty"`    // what the guest is now
 }
 
 // The arguments of methods that take more than one of the room's own words.

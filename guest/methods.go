@@ -81,6 +81,10 @@ func (c *Client) Renew(ctx context.Context, id Identity) error {
 	if err := c.call(ctx, request{method: methodRenew, args: id, result: &r}); err != nil {
 		return err
 	}
+	if r.Info != nil {
+		r.Info.bound()
+		c.told.Store(r.Info)
+	}
 	lacking := slices.DeleteFunc(slices.Clone(hostKeyTypes), func(t string) bool { return !slices.Contains(r.Lacking, t) })
 	if len(lacking) == 0 {
 		return nil
@@ -91,6 +95,20 @@ func (c *Client) Renew(ctx context.Context, id Identity) error {
 	}
 	return c.call(ctx, request{method: methodRenew, args: Identity{HostKeys: more.HostKeys}})
 }
+
+// Told returns what the guest said of itself when it was renewed on this line,
+// and false if it was not.
+func (c *Client) Told() (Info, bool) {
+	if info := c.told.Load(); info != nil {
+		return *info, true
+	}
+	return Info{}, false
+}
+
+// A Greeter is a machine whose driver has talked to the agent already. Greeted
+// hands the line over on which it did, once; nil if there is none, or if it is
+// dead. Who takes it closes it. Dialling the machine cuts it, as any other line.
+type Greeter interface{ Greeted() *Client }
 
 // bounded is a buffer that refuses more than limit bytes.
 type bounded struct {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // OS is the System of a running Linux. The zero value works, but then commands
@@ -17,7 +18,8 @@ type OS struct {
 	// command gets a cgroup below it. See OwnCgroup. Empty: none.
 	Cgroup string
 
-	cgroups cgroupPool
+	cgroups   cgroupPool
+	rehearsal sync.WaitGroup
 }
 
 var _ System = (*OS)(nil)

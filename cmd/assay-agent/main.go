@@ -54,5 +54,6 @@ func prepare() (context.Context, *guest.Server) {
 		fmt.Fprintln(os.Stderr, "assay-agent: commands get no cgroup:", err)
 	}
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	return ctx, &guest.Server{System: &guest.OS{Cgroup: cgroup}, Handlers: handlers()}
+	system := &guest.OS{Cgroup: cgroup}
+	return ctx, &guest.Server{System: system, Handlers: handlers(system)}
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"assay/guest"
 )
 
 const (
@@ -75,13 +77,29 @@ func (m *machine) dial(ctx context.Context) (net.Conn, error) {
 	return &line{Conn: conn, m: m, p: p}, nil
 }
 
-// cut ends the line that Dial handed out last.
+// Greeted hands over the line on which the guest was renewed. See guest.Greeter.
+func (m *machine) Greeted() *guest.Client {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.greeted
+	m.greeted = nil
+	if c == nil || c.Err() != nil {
+		return nil
+	}
+	return c
+}
+
+// cut ends the line that was dialled last.
 func (m *machine) cut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.line != nil {
 		m.line.Close()
 		m.line = nil
+	}
+	if m.greeted != nil {
+		m.greeted.Close()
+		m.greeted = nil
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"assay/guest"
 	"assay/vm"
 )
 
@@ -22,6 +23,7 @@ var (
 	_ vm.Networker   = (*machine)(nil)
 	_ vm.Suspender   = (*machine)(nil)
 	_ vm.Usager      = (*machine)(nil)
+	_ guest.Greeter  = (*machine)(nil)
 )
 
 var (
@@ -45,8 +47,9 @@ type machine struct {
 	busy chan struct{} // holds one token: the right to change the machine
 
 	mu        sync.Mutex
-	proc      *process // nil until started
-	line      net.Conn // the one that Dial handed out last
+	proc      *process      // nil until started
+	line      net.Conn      // the one that was dialled last
+	greeted   *guest.Client // on that line, until somebody takes it
 	closed    bool
 	suspended bool
 	linkDown  bool

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"assay/vm"
+
+	"golang.org/x/sys/unix"
 )
 
 // The accelerators that this driver knows.
@@ -37,6 +39,7 @@ type tools struct {
 	Detail  string `json:"detail"` // why this accelerator
 	Sandbox bool   `json:"sandbox"`
 	BootID  string `json:"boot_id"`
+	Stamp   string `json:"stamp"` // the program file's size and times: it is asked its version only when they are new
 }
 
 var versionLine = regexp.MustCompile(`^QEMU emulator version (\d+(?:\.\d+)+)`)
@@ -58,8 +61,8 @@ func binaryName() string {
 	return "qemu-system-x86_64"
 }
 
-// findTools looks for the programs and asks for their version.
-func findTools(ctx context.Context) (tools, error) {
+// findTools looks for the programs.
+func findTools() (tools, error) {
 	var t tools
 	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
 		return t, unavailable("the driver runs on linux/amd64 hosts, not on "+runtime.GOOS+"/"+runtime.GOARCH, "")
@@ -71,17 +74,32 @@ func findTools(ctx context.Context) (tools, error) {
 	if t.Image, err = exec.LookPath("qemu-img"); err != nil {
 		return t, unavailable("qemu-img is not installed", "apt-get install qemu-utils")
 	}
+	t.BootID, t.Stamp = bootID(), stampOf(t.QEMU)
+	return t, nil
+}
+
+// stampOf tells one version of a program file from another without running it;
+// "" if nothing does.
+func stampOf(path string) string {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d %d %d %d", st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano())
+}
+
+// ask asks QEMU for its version.
+func (t *tools) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, t.QEMU, "--version").Output()
 	if err != nil {
-		return t, unavailable(fmt.Sprintf("%s --version: %v", t.QEMU, err), "apt-get install --reinstall qemu-system-x86")
+		return unavailable(fmt.Sprintf("%s --version: %v", t.QEMU, err), "apt-get install --reinstall qemu-system-x86")
 	}
 	if t.Version, err = parseVersion(out); err != nil {
-		return t, unavailable(t.QEMU+": "+err.Error(), "apt-get install --reinstall qemu-system-x86")
+		return unavailable(t.QEMU+": "+err.Error(), "apt-get install --reinstall qemu-system-x86")
 	}
-	t.BootID = bootID()
-	return t, nil
+	return nil
 }
 
 // findQEMU returns the emulator's path: ASSAY_QEMU, or the one on the PATH.
@@ -107,7 +125,7 @@ func unavailable(reason, fix string) error {
 // probe finds the tools once, and proves an accelerator once for each boot of
 // the host: the proof is kept in a file of dir, if dir is not empty.
 func probe(ctx context.Context, dir string) (tools, error) {
-	t, err := findTools(ctx)
+	t, err := findTools()
 	if err != nil {
 		return t, err
 	}
@@ -116,6 +134,9 @@ func probe(ctx context.Context, dir string) (tools, error) {
 		if kept, ok := keptProof(dir, t); ok {
 			return kept, nil
 		}
+	}
+	if err := t.ask(ctx); err != nil {
+		return t, err
 	}
 	if err := t.choose(ctx, forced); err != nil {
 		return t, err
@@ -262,9 +283,9 @@ func keptProof(dir string, now tools) (tools, bool) {
 	if dir == "" || err != nil || json.Unmarshal(data, &kept) != nil {
 		return now, false
 	}
-	same := kept.QEMU == now.QEMU && kept.Version == now.Version && kept.BootID == now.BootID && now.BootID != ""
+	same := kept.QEMU == now.QEMU && kept.Stamp == now.Stamp && now.Stamp != "" && kept.BootID == now.BootID && now.BootID != ""
 	kept.Image = now.Image
-	return kept, same && kept.Accel != ""
+	return kept, same && kept.Accel != "" && kept.Version != ""
 }
 
 // keepProof saves the proof. It is only a saving of time, so it may fail.

@@ -102,16 +102,17 @@ func TestForcedAcceleratorMustBeKnown(t *testing.T) {
 
 func TestProofIsKeptForThisBootAndVersion(t *testing.T) {
 	dir := t.TempDir()
-	found := tools{QEMU: "/q", Image: "/i", Version: "QEMU 7.2.22", BootID: "b1", Accel: accelTCG, Detail: "why", Sandbox: true}
+	found := tools{QEMU: "/q", Image: "/i", Version: "QEMU 7.2.22", BootID: "b1", Stamp: "s1", Accel: accelTCG, Detail: "why", Sandbox: true}
 	keepProof(dir, found)
-	now := tools{QEMU: "/q", Image: "/i", Version: "QEMU 7.2.22", BootID: "b1"}
+	now := tools{QEMU: "/q", Image: "/i", BootID: "b1", Stamp: "s1"}
 	if got, ok := keptProof(dir, now); !ok || got != found {
 		t.Errorf("got %+v, %v, want %+v", got, ok, found)
 	}
 	for name, changed := range map[string]tools{
-		"another boot":    {QEMU: "/q", Version: "QEMU 7.2.22", BootID: "b2"},
-		"another version": {QEMU: "/q", Version: "QEMU 9.0.0", BootID: "b1"},
-		"no boot id":      {QEMU: "/q", Version: "QEMU 7.2.22"},
+		"another boot":    {QEMU: "/q", BootID: "b2", Stamp: "s1"},
+		"another program": {QEMU: "/q", BootID: "b1", Stamp: "s2"},
+		"no boot id":      {QEMU: "/q", Stamp: "s1"},
+		"no stamp":        {QEMU: "/q", BootID: "b1"},
 	} {
 		if _, ok := keptProof(dir, changed); ok {
 			t.Errorf("%s: the proof still holds", name)

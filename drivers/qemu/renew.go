@@ -54,14 +54,26 @@ func (m *machine) renew(ctx context.Context, p *process, who identity) error {
 	return err
 }
 
-// tell dials the agent and gives the guest its identity.
+// tell dials the agent and gives the guest its identity. The line stays, for
+// whoever takes it by Greeted.
 func (m *machine) tell(ctx context.Context, p *process, who identity) error {
 	c, err := m.await(ctx, p, resumeMax, false)
 	if err != nil {
 		return err
 	}
-	defer m.cut()
-	defer c.Close()
+	if err := introduce(ctx, p, c, who); err != nil {
+		c.Close()
+		m.cut()
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.greeted = c
+	return nil
+}
+
+// introduce gives a guest its identity on a fresh line.
+func introduce(ctx context.Context, p *process, c *guest.Client, who identity) error {
 	id, err := who(ctx)
 	if err != nil {
 		return err
