@@ -55,7 +55,7 @@ var moments = regexp.MustCompile(`(?:` +
 
 var (
 	counters = regexp.MustCompile(`(^|[^.0-9])[0-9]+([^.0-9]|\.?$|\. )`) // not the parts of an address or a version
-	syslog   = regexp.MustCompile(`^[ +-]?<time> \S+ `)                   // the machine's name
+	syslog   = regexp.MustCompile(`^[ +-]?<time> \S+ `)                  // the machine's name
 )
 
 // levelLine levels out what differs from one time to the next in a line that
