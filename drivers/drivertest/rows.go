@@ -38,6 +38,7 @@ var rows = []row{
 	{"SweepFindsOrphans", "", sweep},
 	{"TwoMachinesDoNotMeet", "", twoMachines},
 	{"LineRedial", "", redial},
+	{"LineHandedOver", "", handedOver},
 	{"TooLargeIsRefused", "", tooLarge},
 	{"Restore", vm.CapSnapshot, restore},
 	{"RestoreOfUnknown", vm.CapSnapshot, restoreUnknown},
@@ -272,6 +273,35 @@ func twoMachines(e *env) {
 	e.sh(e.c, "echo one >/tmp/mark")
 	if exit, err := c.Exec(e.ctx, guest.Command{Shell: "test -e /tmp/mark"}, nil, nil, nil); err != nil || exit.Code != 1 {
 		e.Errorf("the other machine sees the file: exit %d, %v", exit.Code, err)
+	}
+}
+
+// handedOver proves that a line that a driver hands over works, is handed over
+// once, and is like any other: the guest has said on it who it is, and dialling
+// cuts it.
+func handedOver(e *env) {
+	m := e.launch("greeted")
+	g, err := vm.As[guest.Greeter](m)
+	if err != nil {
+		return // drivers need not
+	}
+	c := g.Greeted()
+	if c == nil {
+		return
+	}
+	e.Cleanup(func() { c.Close() })
+	if info, told := c.Told(); !told || !strings.Contains(info.Hostname, "greeted") {
+		e.Errorf("the guest told %+v, %v; want its new name", info, told)
+	}
+	e.sh(c, "true")
+	if g.Greeted() != nil {
+		e.Errorf("the line was handed over twice")
+	}
+	e.sh(e.dial(m), "true")
+	select {
+	case <-c.Done():
+	case <-e.ctx.Done():
+		e.Errorf("the line that was handed over outlives a new one")
 	}
 }
 
