@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,14 +37,30 @@ func (st *Stage) wrapper() (string, error) {
 	return path, os.WriteFile(path, []byte(b.String()), 0o700)
 }
 
+// patient runs autopkgtest-virt-qemu with ten times its time-outs. They are for
+// KVM: without it the step that sets the time zone needs half of its 30 seconds,
+// and on a host that is busy all of them.
+const patient = `import sys
+sys.path.insert(0, "/usr/share/autopkgtest/lib")
+import VirtSubproc
+start = VirtSubproc.timeout_start
+VirtSubproc.timeout_start = lambda seconds: start(10 * seconds)
+sys.argv.pop(0)
+__file__ = sys.argv[0]
+exec(compile(open(__file__).read(), __file__, "exec"))
+`
+
 // startTestbed starts the program. It makes no machine yet.
 func (st *Stage) startTestbed(ctx context.Context, qemu string) (*testbed, error) {
+	program, err := exec.LookPath("autopkgtest-virt-qemu")
+	if err != nil {
+		return nil, err
+	}
 	t := &testbed{}
-	cmd := st.make(ctx, "autopkgtest-virt-qemu", "-q", qemu, "--qemu-architecture", "x86_64", "--timeout-reboot", "600",
+	cmd := st.make(ctx, "python3", "-c", patient, program, "-q", qemu, "--qemu-architecture", "x86_64", "--timeout-reboot", "60",
 		"-c", strconv.Itoa(guestCPUs), "--ram-size", strconv.Itoa(guestMemory>>20), "-o", st.dir, st.image.Disk)
 	cmd.Env = append(cmd.Env, "TMPDIR="+st.dir)
 	cmd.Stderr = &t.said
-	var err error
 	if t.in, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -54,8 +72,10 @@ func (st *Stage) startTestbed(ctx context.Context, qemu string) (*testbed, error
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	_, err = t.answer()
-	return t, err
+	if _, err := t.answer(); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
 }
 
 // tell gives a command and returns the words of the answer.

@@ -27,6 +27,7 @@ type Subject struct {
 type Contestant struct {
 	Name string
 	What string // exactly what is timed
+	Slow bool   // it takes so long that it goes slowReps times at most, and not once before
 	// Open makes ready what may be ready before the clock runs. What it starts,
 	// it hands to the stage to close.
 	Open func(context.Context, *Stage) (Sampler, error)
@@ -47,6 +48,17 @@ func subjects() []Subject {
 	return []Subject{
 		launchSubject(), tenSubject(), execSubject(), transferSubject(), snapshotSubject(), diffSubject(), matrixSubject(), memorySubject(),
 	}
+}
+
+// slowReps is how often a slow contestant goes unless the user says.
+const slowReps = 2
+
+// reps returns how often it goes where the subject's contestants go n times.
+func (c Contestant) reps(n int) int {
+	if c.Slow {
+		return min(n, slowReps)
+	}
+	return n
 }
 
 // sampleDeadline bounds one repetition, of which the slowest is ten boots on a

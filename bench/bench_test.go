@@ -224,7 +224,7 @@ func TestUsage(t *testing.T) {
 func TestTurns(t *testing.T) {
 	var trace []string
 	contestant := func(name string, dies int) Contestant {
-		return Contestant{name, name, func(_ ctx, st *Stage) (Sampler, error) {
+		return Contestant{Name: name, What: name, Slow: name == "d", Open: func(_ ctx, st *Stage) (Sampler, error) {
 			st.afterwards(func() error { trace = append(trace, "end "+name); return nil })
 			times := 0
 			return func(ctx) (Sample, error) {
@@ -237,17 +237,19 @@ func TestTurns(t *testing.T) {
 		}}
 	}
 	st := &Stage{dir: t.TempDir(), say: func(string) {}}
-	report, err := st.perform(t.Context(), []Subject{{Name: "s", Reps: 2, Measures: []Measure{{Name: "x"}},
-		Contestants: []Contestant{contestant("a", 0), contestant("b", 2), contestant("c", 1)}}}, 0)
+	report, err := st.perform(t.Context(), []Subject{{Name: "s", Reps: 3, Measures: []Measure{{Name: "x"}},
+		Contestants: []Contestant{contestant("a", 0), contestant("b", 2), contestant("c", 1), contestant("d", 0)}}}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "a b c c a b b a end c end b end a" // each once before it counts; b breaks in the first turn, c before; both are tried again
+	// Each once before it counts, but for d, which is slow; b breaks in the first
+	// turn, c before; both are tried again.
+	want := "a b c c a b b d a d a end d end c end b end a"
 	if got := strings.Join(trace, " "); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := report.Results[0].Values["x"]; !slices.Equal(got, []float64{2, 3}) {
-		t.Errorf("got %v of a, want the second and third", got)
+	if got := report.Results[0].Values["x"]; !slices.Equal(got, []float64{2, 3, 4}) {
+		t.Errorf("got %v of a, want the second to the fourth", got)
 	}
 	if !report.missing() || report.Results[1].Problem != "broken" || report.Results[2].Problem != "broken" {
 		t.Errorf("got %+v, want b and c missing", report.Results)

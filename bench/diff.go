@@ -18,10 +18,10 @@ func diffSubject() Subject {
 			{Name: "after", Title: "the state after it is noted, and what changed is told", Unit: "s"},
 		},
 		Contestants: []Contestant{
-			{"assay", "capture(), then capture() and diff() of a script, by their step times: files, packages, processes, units, …", openDiff},
-			{"find, dpkg, ps", "find of the home folder, dpkg -l and ps aux over ssh, then the same and diff: by hand", openByHand("/home/" + sshUser)},
-			{"find /, dpkg, ps", "the same with all of the disk: names of files and no more", openByHand("/ -xdev")},
-			{"aide", "aide --init, then aide --check, in the guest: files with their SHA-256, nothing else", openAIDE},
+			{Name: "assay", What: "capture(), then capture() and diff() of a script, by their step times: files, packages, processes, units, …", Open: openDiff},
+			{Name: "find, dpkg, ps", What: "find of the home folder, dpkg -l and ps aux over ssh, then the same and diff: by hand", Open: openByHand("/home/" + sshUser)},
+			{Name: "find /, dpkg, ps", What: "the same with all of the disk: names of files and no more", Open: openByHand("/ -xdev")},
+			{Name: "aide", What: "aide --init, then aide --check, in the guest: files with their SHA-256, nothing else", Slow: true, Open: openAIDE},
 		},
 	}
 }

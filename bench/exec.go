@@ -14,9 +14,9 @@ func execSubject() Subject {
 		Name: "exec", Reps: 5,
 		Measures: []Measure{{Name: "exec", Title: "true, run in a machine that is there", Unit: "s"}},
 		Contestants: []Contestant{
-			{"assay", "exec() of a script, by its step times, but for the first", openExec},
-			{"ssh", "ssh over an open ControlMaster, a process for each command", openExecSSH},
-			{"guest agent", "guest-exec of QEMU's guest agent on its socket, its status asked for every millisecond", openExecAgent},
+			{Name: "assay", What: "exec() of a script, by its step times, but for the first", Open: openExec},
+			{Name: "ssh", What: "ssh over an open ControlMaster, a process for each command", Open: openExecSSH},
+			{Name: "guest agent", What: "guest-exec of QEMU's guest agent on its socket, its status asked for every millisecond", Open: openExecAgent},
 		},
 	}
 }

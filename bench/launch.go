@@ -13,12 +13,12 @@ func launchSubject() Subject {
 		Name: "launch", Reps: 5,
 		Measures: []Measure{{Name: "launch", Title: "from nothing to the end of the first command", Unit: "s"}},
 		Contestants: []Contestant{
-			{"assay", "launch() and exec() of a script, by its step times: a clone of a template that is there", openLaunch("no")},
-			{"assay, cold", "the same with launch(cold=True): the image boots", openLaunch("yes")},
-			{"qemu -incoming", "overlay, qemu-system-x86_64 -incoming of a state saved with its guest agent running, /bin/true by that agent", openIncoming},
-			{"qemu + ssh", "overlay, qemu-system-x86_64, ssh tried until it has run true", openColdSSH},
-			{"libvirt", "overlay, virsh define and start, guest agent tried until it has run /bin/true", openColdLibvirt},
-			{"autopkgtest", "autopkgtest-virt-qemu: start, open, and true by the command that it prints", openColdTestbed},
+			{Name: "assay", What: "launch() and exec() of a script, by its step times: a clone of a template that is there", Open: openLaunch("no")},
+			{Name: "assay, cold", What: "the same with launch(cold=True): the image boots", Slow: true, Open: openLaunch("yes")},
+			{Name: "qemu -incoming", What: "overlay, qemu-system-x86_64 -incoming of a state saved with its guest agent running, /bin/true by that agent", Open: openIncoming},
+			{Name: "qemu + ssh", What: "overlay, qemu-system-x86_64, ssh tried until it has run true", Slow: true, Open: openColdSSH},
+			{Name: "libvirt", What: "overlay, virsh define and start, guest agent tried until it has run /bin/true", Slow: true, Open: openColdLibvirt},
+			{Name: "autopkgtest", What: "autopkgtest-virt-qemu: start, open, and true by the command that it prints", Slow: true, Open: openColdTestbed},
 		},
 	}
 }

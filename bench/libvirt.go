@@ -31,9 +31,14 @@ func (st *Stage) startLibvirt(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("libvirt: no daemon answers, and only root can start one")
 	}
+	without, err := st.withoutKVM()
+	if err != nil {
+		return err
+	}
 	for _, name := range []string{"virtlogd", "libvirtd"} {
 		pidfile := filepath.Join(st.dir, name+".pid")
-		if _, err := st.command(ctx, name, "-d", "-p", pidfile); err != nil {
+		argv := append(without, name, "-d", "-p", pidfile)
+		if _, err := st.command(ctx, argv[0], argv[1:]...); err != nil {
 			return err
 		}
 		st.atEnd(func() error { return endDaemon(pidfile) })
@@ -41,6 +46,22 @@ func (st *Stage) startLibvirt(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return poll(ctx, 50*time.Millisecond, func() error { _, err := st.virsh(ctx, "version"); return err })
+}
+
+// withoutKVM returns the command before which libvirt sees a /dev/kvm that nobody
+// may use. Where only root may use it, libvirt believes before each start that KVM
+// has gone since it asked QEMU, and asks it again, for seconds. A machine of its
+// own /dev could not take that file along.
+func (st *Stage) withoutKVM() ([]string, error) {
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		return []string{"env"}, nil
+	}
+	nothing, config := filepath.Join(st.dir, "nothing"), filepath.Join(st.dir, "qemu.conf")
+	if err := errors.Join(os.WriteFile(nothing, nil, 0), writeText(config, "namespaces = []\n")); err != nil {
+		return nil, err
+	}
+	const hide = `mount --bind "$0" /dev/kvm && mount --bind "$1" /etc/libvirt/qemu.conf && shift && exec "$@"`
+	return []string{"unshare", "--mount", "sh", "-c", hide, nothing, config}, nil
 }
 
 // endDaemon ends the daemon whose process id is in a file, and waits for it.
@@ -96,8 +117,8 @@ func (st *Stage) newDomain(ctx context.Context) (*domain, error) {
 
 func (d *domain) disk() string { return filepath.Join(d.dir, "disk.qcow2") }
 
-// start makes a fresh disk, defines the domain, starts it, and returns when its guest has run a
-// first command.
+// start makes a fresh disk, defines the domain, starts it, and returns when its
+// guest has run a first command.
 func (d *domain) start(ctx context.Context) error {
 	if _, err := d.st.command(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", d.st.image.Disk, d.disk()); err != nil {
 		return err

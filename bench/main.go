@@ -177,12 +177,12 @@ func matching(list []Contestant, word string) (found []Contestant) {
 // list says what would be measured.
 func list(w io.Writer, chosen []Subject) {
 	for _, s := range chosen {
-		fmt.Fprintf(w, "%s (%d repetitions)\n", s.Name, s.Reps)
+		fmt.Fprintln(w, s.Name)
 		for _, m := range s.Measures {
 			fmt.Fprintf(w, "  %s: %s, in %s\n", m.Name, m.Title, m.Unit)
 		}
 		for _, c := range s.Contestants {
-			fmt.Fprintf(w, "    %s: %s\n", c.Name, c.What)
+			fmt.Fprintf(w, "    %s (%d times): %s\n", c.Name, c.reps(s.Reps), c.What)
 		}
 	}
 }

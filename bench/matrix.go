@@ -14,8 +14,8 @@ func matrixSubject() Subject {
 		Name: "matrix", Reps: 3, Images: []string{"debian-11", "debian-12", "debian-13"},
 		Measures: []Measure{{Name: "cells", Title: "twelve cells: launch, capture, apt-get install, capture, diff, check", Unit: "cells/min", More: true}},
 		Contestants: []Contestant{
-			{"assay run", "the whole command, as many cells at a time as it chooses", openMatrix()},
-			{"assay run -j 1", "one cell at a time", openMatrix("-j", "1")},
+			{Name: "assay run", What: "the whole command, as many cells at a time as it chooses", Open: openMatrix()},
+			{Name: "assay run -j 1", What: "one cell at a time", Slow: true, Open: openMatrix("-j", "1")},
 		},
 	}
 }

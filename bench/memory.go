@@ -22,8 +22,8 @@ func memorySubject() Subject {
 		Name: "memory", Reps: 3,
 		Measures: []Measure{{Name: "memory", Title: "proportional memory of a machine of 256 MiB after its first command", Unit: "MiB"}},
 		Contestants: []Contestant{
-			{"assay", "ten clones alive: each one's share, as Usage tells it", openMemory},
-			{"qemu", "one machine that booted: its share, by the kernel", openPlainMemory},
+			{Name: "assay", What: "ten clones alive: each one's share, as Usage tells it", Open: openMemory},
+			{Name: "qemu", What: "one machine that booted: its share, by the kernel", Slow: true, Open: openPlainMemory},
 		},
 	}
 }

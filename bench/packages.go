@@ -12,7 +12,7 @@ import (
 // hostPackages are the contestants, as Debian has them.
 var hostPackages = []string{
 	"autopkgtest", "libvirt-daemon-system", "libvirt-daemon-driver-qemu", "libvirt-clients", "openssh-client",
-	"qemu-system-x86", "qemu-utils", "mmdebstrap", "e2fsprogs",
+	"qemu-system-x86", "qemu-utils", "mmdebstrap", "e2fsprogs", "util-linux", "diffutils",
 }
 
 // installPackages installs those of hostPackages that are missing.

@@ -15,9 +15,9 @@ func snapshotSubject() Subject {
 			{Name: "restore", Title: "back to it, until the next command has run", Unit: "s"},
 		},
 		Contestants: []Contestant{
-			{"assay", "snapshot(), restore() and exec() of a script, by their step times", openSnapshot},
-			{"savevm, loadvm", "QEMU's monitor, then /bin/true by QEMU's guest agent", openSaveVM},
-			{"virsh", "virsh snapshot-create-as and snapshot-revert, then /bin/true by virsh qemu-agent-command", openVirshSnapshot},
+			{Name: "assay", What: "snapshot(), restore() and exec() of a script, by their step times", Open: openSnapshot},
+			{Name: "savevm, loadvm", What: "QEMU's monitor, then /bin/true by QEMU's guest agent", Open: openSaveVM},
+			{Name: "virsh", What: "virsh snapshot-create-as and snapshot-revert, then /bin/true by virsh qemu-agent-command", Open: openVirshSnapshot},
 		},
 	}
 }

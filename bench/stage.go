@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,17 +101,15 @@ func (st *Stage) folder(name string) (string, error) { return os.MkdirTemp(st.di
 type player struct {
 	result Result
 	sample Sampler
+	reps   int
 }
 
-// perform measures the subjects, one after the other.
+// perform measures the subjects, one after the other, each contestant n times or,
+// where that is 0, as often as the subject says.
 func (st *Stage) perform(ctx context.Context, chosen []Subject, n int) (Report, error) {
 	r := newReport()
 	for _, s := range chosen {
-		reps := s.Reps
-		if n > 0 {
-			reps = n
-		}
-		r.Results = append(r.Results, st.subject(ctx, s, reps)...)
+		r.Results = append(r.Results, st.subject(ctx, s, n)...)
 		if err := st.clear(); err != nil {
 			return r, fmt.Errorf("%s: cleaning up: %w", s.Name, err)
 		}
@@ -122,34 +121,46 @@ func (st *Stage) perform(ctx context.Context, chosen []Subject, n int) (Report, 
 	return r, nil
 }
 
-// subject lets the contestants take turns. Each goes once before it counts.
-func (st *Stage) subject(ctx context.Context, s Subject, reps int) []Result {
+// subject lets the contestants take turns.
+func (st *Stage) subject(ctx context.Context, s Subject, n int) []Result {
 	var players []*player
 	for _, c := range s.Contestants {
 		if ctx.Err() != nil {
 			break
 		}
-		st.say(fmt.Sprintf("%s: %s gets ready", s.Name, c.Name))
-		p := &player{result: Result{Subject: s, Contestant: c.Name, What: c.What, Started: time.Now()}}
-		sample, err := c.Open(ctx, st)
-		p.sample = sample
-		if err == nil {
-			_, err = p.once(ctx, st)
-		}
-		p.fail(err, st)
-		players = append(players, p)
+		players = append(players, st.ready(ctx, s, c, n))
 	}
-	for rep := range reps {
+	for rep := range slices.Max(append(each(players, func(p *player) int { return p.reps }), 0)) {
 		for _, p := range players {
 			p.play(ctx, st, rep)
 		}
 	}
-	var list []Result
-	for _, p := range players {
+	return each(players, func(p *player) Result {
 		p.result.Seconds = time.Since(p.result.Started).Seconds()
-		list = append(list, p.result)
+		return p.result
+	})
+}
+
+// ready gets a contestant ready. Unless it is slow it goes once before it counts,
+// so that what is made once and kept is there.
+func (st *Stage) ready(ctx context.Context, s Subject, c Contestant, n int) *player {
+	st.say(fmt.Sprintf("%s: %s gets ready", s.Name, c.Name))
+	p := &player{result: Result{Subject: s, Contestant: c.Name, What: c.What, Started: time.Now()}, reps: cmp.Or(n, c.reps(s.Reps))}
+	sample, err := c.Open(ctx, st)
+	p.sample = sample
+	if err == nil && !c.Slow {
+		_, err = p.once(ctx, st)
 	}
-	return list
+	p.fail(err, st)
+	return p
+}
+
+func each[A, B any](list []A, of func(A) B) []B {
+	var got []B
+	for _, a := range list {
+		got = append(got, of(a))
+	}
+	return got
 }
 
 // once does one repetition, and tries it again if it fails: a contestant's own
@@ -177,7 +188,7 @@ func (p *player) try(ctx context.Context) (Sample, error) {
 
 // play does one repetition that counts.
 func (p *player) play(ctx context.Context, st *Stage, rep int) {
-	if p.result.Problem != "" || ctx.Err() != nil {
+	if rep >= p.reps || p.result.Problem != "" || ctx.Err() != nil {
 		return
 	}
 	busy := busySeconds()

@@ -25,9 +25,9 @@ func tenSubject() Subject {
 		Name: "ten", Reps: 5,
 		Measures: []Measure{{Name: "ten", Title: "ten machines at once, until the last has run its first command", Unit: "s"}},
 		Contestants: []Contestant{
-			{"assay", "ten at once of the driver's Launch, the agent's hello, a new identity, true", openTen},
-			{"assay run -j 10", "ten cells of a script, each launch() and exec(), by their events: first launch begun to last exec ended", openTenCells},
-			{"qemu -incoming", "ten at once of what it does for launch", openTenIncoming},
+			{Name: "assay", What: "ten at once of the driver's Launch, the agent's hello, a new identity, true", Open: openTen},
+			{Name: "assay run -j 10", What: "ten cells of a script, each launch() and exec(), by their events: first launch begun to last exec ended", Open: openTenCells},
+			{Name: "qemu -incoming", What: "ten at once of what it does for launch", Open: openTenIncoming},
 		},
 	}
 }

@@ -25,8 +25,8 @@ func transferSubject() Subject {
 			{Name: "out", Title: "the same file out of the machine", Unit: "MB/s", More: true},
 		},
 		Contestants: []Contestant{
-			{"assay", "transfer() of a script, by its step times", openTransfer},
-			{"scp", "scp over an open ControlMaster", openSCP},
+			{Name: "assay", What: "transfer() of a script, by its step times", Open: openTransfer},
+			{Name: "scp", What: "scp over an open ControlMaster", Slow: true, Open: openSCP},
 		},
 	}
 }
