@@ -67,6 +67,7 @@ type Stat struct {
 	Mode         uint32 // st_mode: type and permission bits
 	UID, GID     uint32
 	Size         int64
+	Held         int64 // bytes of content that take room: the rest are holes
 	Ino, Nlink   uint64
 	Dev, Rdev    uint64
 	Mtime, Ctime int64 // Unix nanoseconds

@@ -39,10 +39,6 @@ func typeBits(name string) uint32 {
 	return 0
 }
 
-// hashLimit is the size up to which a file's content is hashed. Larger files are
-// told apart by size and time of change only, and are problems.
-const hashLimit = 1 << 30
-
 // scan is what the files collector is told beside its source.
 type scan struct {
 	roots  []string
@@ -106,6 +102,7 @@ type entry struct {
 	stat   Stat
 	target string // of a link
 	text   bool   // its content is to be kept
+	excess error  // why its content is not to be read; nil if it is
 }
 
 // root puts a folder, or a single file, at the walk's start.
@@ -242,8 +239,10 @@ func (w *walk) unfit(e entry) bool {
 func (w *walk) readAll(ctx context.Context) {
 	slices.SortFunc(w.files, func(a, b entry) int { return strings.Compare(a.path, b.path) })
 	var b textBudget
+	var h hashBudget
 	for i := range w.files {
 		e := &w.files[i]
+		e.excess = h.spend(e.stat.Size, e.stat.Held)
 		e.text = b.grants(e.path, e.stat.Size)
 	}
 	var next int
@@ -311,8 +310,8 @@ func (w *walk) content(e entry, buf []byte) (remembered, error) {
 	if unstable(e.path) {
 		return m, nil
 	}
-	if e.stat.Size > hashLimit {
-		return m, fmt.Errorf("%d bytes, at most %d are hashed", e.stat.Size, int64(hashLimit))
+	if e.excess != nil {
+		return m, e.excess
 	}
 	f, err := w.src.open(e.path)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"assay/disk"
 )
 
 // Local returns the running system as a source. It leaves no access times behind
@@ -96,15 +98,15 @@ func (l *local) Lstat(p string) (Stat, error) {
 func statInfo(info fs.FileInfo) Stat {
 	st := info.Sys().(*syscall.Stat_t)
 	return Stat{
-		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: st.Size, Ino: st.Ino, Nlink: uint64(st.Nlink),
-		Dev: uint64(st.Dev), Rdev: uint64(st.Rdev), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
+		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: st.Size, Held: st.Blocks * 512, Ino: st.Ino, Nlink: uint64(st.Nlink),
+		Dev: uint64(st.Dev), Rdev: uint64(st.Rdev), Mtime: disk.Nanoseconds(st.Mtim.Unix()), Ctime: disk.Nanoseconds(st.Ctim.Unix()),
 	}
 }
 
 func statOf(st *unix.Stat_t) Stat {
 	return Stat{
-		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: st.Size, Ino: st.Ino, Nlink: uint64(st.Nlink),
-		Dev: uint64(st.Dev), Rdev: uint64(st.Rdev), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
+		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: st.Size, Held: st.Blocks * 512, Ino: st.Ino, Nlink: uint64(st.Nlink),
+		Dev: uint64(st.Dev), Rdev: uint64(st.Rdev), Mtime: disk.Nanoseconds(st.Mtim.Unix()), Ctime: disk.Nanoseconds(st.Ctim.Unix()),
 	}
 }
 

@@ -33,5 +33,5 @@ func statInfo(info fs.FileInfo) Stat {
 	case info.Mode()&fs.ModeSymlink != 0:
 		mode ^= typeFile | typeLink
 	}
-	return Stat{Mode: mode, Size: info.Size(), Mtime: info.ModTime().UnixNano(), Ctime: info.ModTime().UnixNano()}
+	return Stat{Mode: mode, Size: info.Size(), Held: info.Size(), Mtime: info.ModTime().UnixNano(), Ctime: info.ModTime().UnixNano()}
 }

@@ -197,7 +197,7 @@ func (d *onDisk) Lstat(p string) (Stat, error) {
 }
 
 func statOfInode(i *disk.Inode) Stat {
-	return Stat{Mode: i.Mode, UID: i.UID, GID: i.GID, Size: i.Size, Ino: uint64(i.Number), Nlink: uint64(i.Nlink),
+	return Stat{Mode: i.Mode, UID: i.UID, GID: i.GID, Size: i.Size, Held: i.Blocks * 512, Ino: uint64(i.Number), Nlink: uint64(i.Nlink),
 		Rdev: i.Rdev, Mtime: i.Mtime, Ctime: i.Ctime}
 }
 

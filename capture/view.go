@@ -27,7 +27,8 @@ type seen struct {
 	kind     uint32 // type bits of st_mode
 	uid, gid uint32
 	size     int64
-	asked    bool // for the text
+	asked    bool  // for the text
+	excess   error // why the content was not read
 	record   Record
 }
 
@@ -38,6 +39,7 @@ type diskLook struct {
 	touched func(ino uint32) bool // whether anything may have happened to a file since
 	files   []*seen
 	fresh   []int // indices of what was not taken over
+	budget  hashBudget
 }
 
 // look describes every name on a disk. What old tells of a file to which nothing
@@ -75,7 +77,11 @@ func (l *diskLook) takeOver(names []found, old *view) {
 			l.out.Problem("files: %s: %v", n.path, err)
 			continue
 		}
-		l.files[i] = &seen{path: n.path, ino: n.ino, kind: inode.Mode & typeMask, uid: inode.UID, gid: inode.GID, size: inode.Size}
+		s := &seen{path: n.path, ino: n.ino, kind: inode.Mode & typeMask, uid: inode.UID, gid: inode.GID, size: inode.Size}
+		if s.kind == typeFile {
+			s.excess = l.budget.spend(inode.Size, statOfInode(inode).Held)
+		}
+		l.files[i] = s
 		l.fresh = append(l.fresh, i)
 	}
 }
@@ -137,7 +143,7 @@ func (l *diskLook) readOne(i int, buf []byte) {
 		l.files[i] = nil
 		return
 	}
-	e := entry{path: s.path, stat: statOfInode(inode), text: s.asked}
+	e := entry{path: s.path, stat: statOfInode(inode), text: s.asked, excess: s.excess}
 	if s.kind == typeLink {
 		if e.target, err = l.disk.fs.Readlink(s.ino); err != nil {
 			l.out.Problem("files: %s: %v", s.path, err)

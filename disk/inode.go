@@ -28,8 +28,7 @@ const (
 	flagInline    = 0x10000000
 )
 
-// An Inode describes a file. Times are Unix nanoseconds; one that the type
-// can't hold (past 2262) is the type's last.
+// An Inode describes a file. Times are Nanoseconds.
 type Inode struct {
 	Number                     uint32
 	Mode                       uint32 // st_mode: type and permission bits
@@ -120,10 +119,20 @@ func (fs *Ext4) time(raw []byte, sec, extra int) int64 {
 		s += int64(x&3) << 32
 		ns = int64(x >> 2)
 	}
-	if s >= math.MaxInt64/1_000_000_000-1 {
+	return Nanoseconds(s, ns)
+}
+
+// Nanoseconds returns a time since 1970 in nanoseconds; of one that the type can't
+// hold, the type's last or first.
+func Nanoseconds(sec, nsec int64) int64 {
+	const last = math.MaxInt64/1_000_000_000 - 1
+	switch {
+	case sec >= last:
 		return math.MaxInt64
+	case sec <= -last:
+		return math.MinInt64
 	}
-	return s*1e9 + ns
+	return sec*1e9 + nsec
 }
 
 // rdev understands both ways of writing down a device.
