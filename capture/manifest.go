@@ -77,13 +77,9 @@ func ReadManifest(path string) (*Manifest, error) {
 
 func readManifest(r io.Reader) (*Manifest, error) {
 	in := bufio.NewReader(r)
-	line, err := in.ReadSlice('\n')
+	h, err := readManifestHeader(in)
 	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
-	}
-	var h manifestHeader
-	if json.Unmarshal(line, &h) != nil || h.Format != manifestFormat || h.Version != Version {
-		return nil, fmt.Errorf("header: got %q of collector version %d, want %q of version %d", cut(h.Format, 40), h.Version, manifestFormat, Version)
+		return nil, err
 	}
 	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 	if err != nil {
@@ -95,6 +91,32 @@ func readManifest(r io.Reader) (*Manifest, error) {
 		return nil, err
 	}
 	return newManifest(h.Image, h.Witness, s.records), nil
+}
+
+func readManifestHeader(in *bufio.Reader) (h manifestHeader, err error) {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return h, fmt.Errorf("header: %w", err)
+	}
+	if json.Unmarshal(line, &h) != nil || h.Format != manifestFormat || h.Version != Version {
+		return h, fmt.Errorf("header: got %q of collector version %d, want %q of version %d", cut(h.Format, 40), h.Version, manifestFormat, Version)
+	}
+	return h, nil
+}
+
+// CheckManifest tells, without reading it all, whether a manifest was written by
+// collectors like these. Another one's says nothing that could be compared, and
+// neither does the agent that was put into its image.
+func CheckManifest(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	defer f.Close()
+	if _, err := readManifestHeader(bufio.NewReader(f)); err != nil {
+		return fmt.Errorf("manifest: %s: %w", path, err)
+	}
+	return nil
 }
 
 // WriteManifest writes the files of c to path.

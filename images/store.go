@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"assay"
+	"assay/capture"
 	"assay/vm"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -25,10 +26,25 @@ const maxRecord = 8 << 20
 
 // Resolve returns the image of that name. The error is a *NotFoundError if the
 // store does not have it, with what to do. The disk is checked by size and time
-// only; Verify reads it.
+// only; Verify reads it. An image whose agent observes otherwise than this assay is
+// an error: nothing could be compared with what it was.
 func (s *Store) Resolve(name string) (vm.Image, error) {
 	rec, err := s.Record(name)
-	return rec.Image, err
+	if err != nil || rec.Image.Manifest == "" {
+		return rec.Image, err
+	}
+	if err := capture.CheckManifest(rec.Image.Manifest); err != nil {
+		return vm.Image{}, fmt.Errorf("image %s: made by another assay: %w; run %q", name, err, rec.again())
+	}
+	return rec.Image, nil
+}
+
+// again is the command that makes an image once more.
+func (r Record) again() string {
+	if r.How == "build" {
+		return "assay image build " + r.Image.Name
+	}
+	return "assay image import FILE --name " + r.Image.Name
 }
 
 // Record returns how the image of that name came to be. Errors are Resolve's.
