@@ -12,14 +12,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // A testbed is a running autopkgtest-virt-qemu: a program that makes a machine
 // when it is told "open" and says how to run commands in it.
 type testbed struct {
+	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
-	wait func() error
 	said strings.Builder
 }
 
@@ -50,16 +51,19 @@ __file__ = sys.argv[0]
 exec(compile(open(__file__).read(), __file__, "exec"))
 `
 
-// startTestbed starts the program. It makes no machine yet.
+// startTestbed starts the program. It makes no machine yet. One that is told to
+// end forgets its QEMU, so the two have a process group, which ends as one.
 func (st *Stage) startTestbed(ctx context.Context, qemu string) (*testbed, error) {
 	program, err := exec.LookPath("autopkgtest-virt-qemu")
 	if err != nil {
 		return nil, err
 	}
-	t := &testbed{}
 	cmd := st.make(ctx, "python3", "-c", patient, program, "-q", qemu, "--qemu-architecture", "x86_64", "--timeout-reboot", "60",
 		"-c", strconv.Itoa(guestCPUs), "--ram-size", strconv.Itoa(guestMemory>>20), "-o", st.dir, st.image.Disk)
 	cmd.Env = append(cmd.Env, "TMPDIR="+st.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	t := &testbed{cmd: cmd}
 	cmd.Stderr = &t.said
 	if t.in, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func (st *Stage) startTestbed(ctx context.Context, qemu string) (*testbed, error
 	if err != nil {
 		return nil, err
 	}
-	t.out, t.wait = bufio.NewReader(out), cmd.Wait
+	t.out = bufio.NewReader(out)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -125,10 +129,11 @@ func unescape(list string) ([]string, error) {
 	return argv, nil
 }
 
-// close has the machine destroyed and waits for the program.
+// close has the machine destroyed and waits for the program. Nothing of it stays.
 func (t *testbed) close() error {
 	io.WriteString(t.in, "quit\n") // a program that is gone has nothing to quit
 	t.in.Close()
 	io.Copy(io.Discard, t.out)
-	return t.wait()
+	defer syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
+	return t.cmd.Wait()
 }

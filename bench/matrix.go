@@ -11,7 +11,7 @@ const matrixCells = 12
 // matrixSubject asks how much testing gets done in a minute.
 func matrixSubject() Subject {
 	return Subject{
-		Name: "matrix", Reps: 3, Images: []string{"debian-11", "debian-12", "debian-13"},
+		Name: "matrix", Reps: 2, Images: []string{"debian-11", "debian-12", "debian-13"},
 		Measures: []Measure{{Name: "cells", Title: "twelve cells: launch, capture, apt-get install, capture, diff, check", Unit: "cells/min", More: true}},
 		Contestants: []Contestant{
 			{Name: "assay run", What: "the whole command, as many cells at a time as it chooses", Open: openMatrix()},

@@ -75,6 +75,14 @@ func TestRunTrue(t *testing.T) {
 	}
 }
 
+func TestVersionOf(t *testing.T) {
+	for said, want := range map[string]string{"assay 0.1.0-abc (go1.26.8, linux/amd64)\n": "0.1.0-abc", "": ""} {
+		if got := versionOf(said); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
+	}
+}
+
 // What autopkgtest-virt-qemu prints, recorded on autopkgtest 5.28.
 func TestUnescape(t *testing.T) {
 	got, err := unescape("/tmp/autopkgtest-qemu.x/runcmd,a%20b,c%2Cd")

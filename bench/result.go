@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"assay"
 )
 
 // A Report is what one run of the benchmark measured.
@@ -109,9 +107,15 @@ func (m Measure) show(v float64) string {
 	return strconv.FormatFloat(v, 'f', digits, 64) + " " + m.Unit
 }
 
-// newReport begins a report.
-func newReport() Report {
-	return Report{Started: time.Now(), Version: assay.Version, CPUs: cpus(), Load: loadAverage()}
+// versionOf returns the second word of what "assay version" prints.
+func versionOf(said string) string {
+	words := append(strings.Fields(said), "", "")
+	return words[1]
+}
+
+// newReport begins a report about a version of assay.
+func newReport(version string) Report {
+	return Report{Started: time.Now(), Version: version, CPUs: cpus(), Load: loadAverage()}
 }
 
 // loadAverage returns the host's load of the last minute; 0 where it is not known.

@@ -16,12 +16,13 @@ import (
 // A Stage is what contestants share: the image, folders, and machines that stay
 // for the whole run. What is started on it ends with it.
 type Stage struct {
-	home  string
-	assay string // the command that is measured, absolute
-	agent string
-	dir   string // private, short enough for sockets
-	image vm.Image
-	say   func(line string)
+	home    string
+	assay   string // the command that is measured, absolute
+	version string // its own word
+	agent   string
+	dir     string // private, short enough for sockets
+	image   vm.Image
+	say     func(line string)
 
 	ends   []func() error // of the whole run
 	scene  []func() error // of the subject that is measured
@@ -50,8 +51,12 @@ func newStage(o options, say func(string)) (*Stage, error) {
 	return &Stage{home: home, assay: program, agent: o.agent, dir: dir, say: say}, nil
 }
 
-// prepare builds the images that the subjects need.
+// prepare asks assay who it is and builds the images that the subjects need.
 func (st *Stage) prepare(ctx context.Context, chosen []Subject) (err error) {
+	st.version, err = st.command(ctx, st.assay, "version")
+	if err != nil {
+		return err
+	}
 	st.image, err = peerImage(ctx, st.home, st.agent, func(phase string) { st.say(imageName + ": " + phase) })
 	if err != nil {
 		return fmt.Errorf("image: %w", err)
@@ -107,7 +112,7 @@ type player struct {
 // perform measures the subjects, one after the other, each contestant n times or,
 // where that is 0, as often as the subject says.
 func (st *Stage) perform(ctx context.Context, chosen []Subject, n int) (Report, error) {
-	r := newReport()
+	r := newReport(versionOf(st.version))
 	for _, s := range chosen {
 		r.Results = append(r.Results, st.subject(ctx, s, n)...)
 		if err := st.clear(); err != nil {
