@@ -19,7 +19,7 @@ import (
 func TestScriptsOnQEMU(t *testing.T) {
 	needImage(t, "debian-12")
 	before := machines()
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(oneByOne{t}, testscript.Params{
 		Dir:                 "testdata/qemu",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -34,6 +34,15 @@ func TestScriptsOnQEMU(t *testing.T) {
 			"alone": func(ts *testscript.TestScript, _ bool, _ []string) { alone(ts, before) },
 		},
 	})
+}
+
+// oneByOne runs scripts one after the other: each counts the machines that it left.
+type oneByOne struct{ *testing.T }
+
+func (oneByOne) Parallel()     {}
+func (oneByOne) Verbose() bool { return testing.Verbose() }
+func (o oneByOne) Run(name string, f func(testscript.T)) {
+	o.T.Run(name, func(t *testing.T) { f(oneByOne{t}) })
 }
 
 // needImage skips without the image, or fails if ASSAY_MUST_RUN says qemu.
