@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -75,9 +74,10 @@ func (m *master) scp(ctx context.Context, from, to string) error {
 	return err
 }
 
-// close ends the connection.
+// close ends the connection. One that is asked politely waits for a command that
+// still runs over it.
 func (m *master) close() error {
-	m.cmd.Process.Signal(syscall.SIGTERM)
+	m.cmd.Process.Kill()
 	m.cmd.Wait() // its exit code says only that it was ended
 	return nil
 }
