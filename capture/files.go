@@ -270,7 +270,7 @@ func (w *walk) read(e entry, buf []byte) {
 		if old, err = w.content(e, buf); errors.Is(err, fs.ErrNotExist) {
 			return
 		} else if err != nil {
-			r.Attrs["unread"] = line(cause(err))
+			w.unread(r, e, err)
 		}
 	}
 	old.tell(r.Attrs)
@@ -286,11 +286,17 @@ func (w *walk) observe(e entry, buf []byte) Record {
 	if e.stat.Mode&typeMask == typeFile {
 		m, err := w.content(e, buf)
 		if err != nil {
-			r.Attrs["unread"] = line(cause(err))
+			w.unread(r, e, err)
 		}
 		m.tell(r.Attrs)
 	}
 	return r
+}
+
+// unread notes why a file's content is not known. The inode's own time then tells
+// that it changed: no program can set it, short of setting the clock.
+func (w *walk) unread(r Record, e entry, why error) {
+	r.Attrs["unread"], r.Attrs["changed"] = line(cause(why)), decimal(e.stat.Ctime)
 }
 
 // keep remembers a file for the next capture, unless it changed so lately that

@@ -15,7 +15,8 @@ const (
 	// files only), sha256 (files), target (links), rdev ("8:1", devices),
 	// capabilities ("cap_net_raw=ep"), acl and acl_default ("user:1000:rw-,mask::rw-"),
 	// attr.NAME (other extended attributes, text or 0x…), text (content of a small
-	// text file), unread (why the content is not hashed), mtime, ctime (Unix
+	// text file), unread (why the content is not hashed), changed (its
+	// ctime, then), mtime, ctime (Unix
 	// nanoseconds), ino, disputed (what the guest says of a file that its disk tells
 	// otherwise, or the other way round), hidden.
 	//

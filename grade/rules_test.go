@@ -241,6 +241,23 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		fires: []grade.Input{changed(was(change("modified file /etc/passwd", "type", "file", "mode", "0666"), "mode", "0644"))},
 		quiet: []grade.Input{changed(change("added file /etc/x", "type", "link", "mode", "0777"), change("added file /usr/share/x", "type", "dir", "mode", "1777"))},
 	},
+	"device-files": {
+		fires: []grade.Input{
+			changed(change("added file /srv/disk", "type", "block", "rdev", "254:0", "mode", "0666")),
+			changed(change("added file /home/tester/mem", "type", "char", "rdev", "1:1", "mode", "0600")),
+		},
+		quiet: []grade.Input{changed(change("added file /dev/sdb", "type", "block", "rdev", "8:16"), change("added file /var/x", "type", "char", "rdev", "0:0"))},
+	},
+	"package-records-forged": {
+		fires: []grade.Input{
+			changed(was(change("modified file /var/lib/dpkg/status", "type", "file", "sha256", "b"), "sha256", "a")),
+			changed(was(change("modified file /var/log/dpkg.log", "type", "file", "size", "2"), "size", "1")),
+		},
+		quiet: []grade.Input{
+			changed(change("added package dpkg:jq"), was(change("modified file /var/lib/dpkg/status", "type", "file", "sha256", "b"), "sha256", "a")),
+			changed(change("added file /var/lib/dpkg/lock", "type", "file")),
+		},
+	},
 	"services-added": {
 		fires: []grade.Input{
 			changed(change("added unit evil.service", "type", "service", "enabled", "enabled")), changed(was(change("modified unit ssh.service", "enabled", "enabled"), "enabled", "disabled")),
