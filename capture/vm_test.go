@@ -188,7 +188,8 @@ func (g *machine) replaceAgent(file string) {
 	data, err := os.ReadFile(file)
 	must(g.t, err)
 	must(g.t, g.c.WriteFile(g.ctx, "/usr/lib/assay/agent.new", data, 0o755, "root"))
-	old := g.output("systemctl show -p ExecMainPID --value assay-agent")
+	old, err := g.agentPID(g.ctx)
+	must(g.t, err)
 	g.run("sudo mv /usr/lib/assay/agent.new /usr/lib/assay/assay-agent && sudo systemd-run --no-block --on-active=3 systemctl restart assay-agent")
 	g.c.Close()
 	for deadline := time.Now().Add(5 * time.Minute); ; {
@@ -214,8 +215,14 @@ func (g *machine) tryAgain(ctx context.Context) (string, error) {
 	if g.c, err = guest.Connect(ctx, conn); err != nil {
 		return "", err
 	}
+	return g.agentPID(ctx)
+}
+
+// agentPID is what systemd says, without what a preloaded library that is missing
+// has every program say.
+func (g *machine) agentPID(ctx context.Context) (string, error) {
 	var out bytes.Buffer
-	_, err = g.c.Exec(ctx, guest.Command{Shell: "systemctl show -p ExecMainPID --value assay-agent"}, nil, &out, nil)
+	_, err := g.c.Exec(ctx, guest.Command{Shell: "systemctl show -p ExecMainPID --value assay-agent"}, nil, &out, nil)
 	return out.String(), err
 }
 
