@@ -57,15 +57,21 @@ func sortedOnce(paths []string) []string {
 }
 
 // questions are the paths to ask about: those that are new to the host, as far as
-// the guest can see them.
+// the guest can see them, and the folders that they are in, where a name may be
+// made up.
 func (r *reading) questions(mounted mountPoints) []string {
-	var paths []string
+	var paths, folders []string
 	for _, p := range r.fresh {
 		if point, _ := mounted.over(p); point == "" && !unstable(p) && len(paths) < maxQuestions {
 			paths = append(paths, p)
+			folders = append(folders, parent(p))
 		}
 	}
-	return paths
+	folders = slices.DeleteFunc(sortedOnce(folders), func(p string) bool {
+		_, asked := slices.BinarySearch(paths, p)
+		return asked
+	})
+	return append(paths, folders[:min(len(folders), maxQuestions-len(paths))]...)
 }
 
 // suspects returns the paths of which the guest's word on p does not fit the
