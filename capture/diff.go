@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"assay"
 
@@ -144,7 +145,7 @@ func side(letter string, r *Record) string {
 	if r == nil {
 		return "/dev/null"
 	}
-	return letter + r.Key
+	return letter + strings.TrimPrefix(r.Key, HiddenPrefix)
 }
 
 // textOf returns a record's text; a missing record has an empty one.

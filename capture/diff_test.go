@@ -340,3 +340,13 @@ func BenchmarkDiff(b *testing.B) {
 		}
 	}
 }
+
+// The text of a file that a mount hides has the path that it would have.
+func TestDiffOfHiddenText(t *testing.T) {
+	r := Record{File, HiddenPrefix + "/srv/x", attrs("type", "file", "sha256", "1", "hidden", "/srv", "text", "a\n")}
+	changes, _, err := Diff(captureOf(), captureOf(r), DiffOptions{})
+	check(t, err)
+	if want := "--- /dev/null\n+++ b/srv/x\n@@ -0,0 +1 @@\n+a\n"; len(changes) != 1 || changes[0].Text != want {
+		t.Errorf("got %+v, want the text %q", changes, want)
+	}
+}
