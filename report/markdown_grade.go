@@ -20,6 +20,7 @@ func (d *document) sections(c *assay.Cell, g assay.Grade) {
 	d.below("System Modifications", func() { d.system(changes, g) })
 	d.below("Process Analysis", func() { d.processes(c, changes, g) })
 	d.noise(c, g)
+	d.unobserved(c)
 	if g.ID == 0 {
 		return
 	}
