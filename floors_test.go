@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"vm", "guest", "disk"},
 	{"capture", "drivers/internal"},
 	{"images", "engine", "grade", "drivers/*"},
-	{"builtins", "results", "report"},
+	{"builtins", "results", "report", "drivers/standin"},
 	{"drivers/all"},
 	{"cmd", "bench"},
 }

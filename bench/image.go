@@ -36,7 +36,7 @@ func peerImage(ctx context.Context, home, agent string, progress func(string)) (
 		return vm.Image{}, err
 	}
 	return store.Build(ctx, imageName, images.BuildOptions{
-		Agent: program, Driver: all.Drivers(home)[0], Progress: progress, Extra: recipe(key),
+		Agent: program, Driver: all.Drivers(home, nil)[0], Progress: progress, Extra: recipe(key),
 	})
 }
 

@@ -54,7 +54,7 @@ func openTen(_ context.Context, st *Stage) (Sampler, error) {
 // was made is returned with an error too; the caller closes it.
 func (st *Stage) launchMany(ctx context.Context, n int, memory int64) ([]vm.Machine, error) {
 	machines := make([]vm.Machine, n)
-	driver := all.Drivers(st.home)[0]
+	driver := all.Drivers(st.home, nil)[0]
 	err := atOnce(n, func(i int) (err error) {
 		machines[i], err = st.launchOne(ctx, driver, fmt.Sprintf("bench-%d", i), memory)
 		return err

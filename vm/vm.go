@@ -53,6 +53,55 @@ type Info struct {
 	Capabilities []Capability `json:"capabilities"`     // what machines claim; must equal Of(machine)
 }
 
+// A Card is what can be said of a driver on any host, also where its hypervisor
+// is not installed. The documentation is made of it.
+type Card struct {
+	Title   string   `json:"title"`   // "VirtualBox"
+	Tool    string   `json:"tool"`    // the command that the driver runs: "VBoxManage"
+	Systems []string `json:"systems"` // the GOOS values of its hosts, most common first
+
+	// Met lists the versions of the real hypervisor that the suite passed on, as
+	// Info.Version has them. Empty: the driver is known by stand-ins and
+	// transcripts only. Tests against the real one fail if theirs is missing.
+	Met []string `json:"met,omitempty"`
+
+	Capabilities []Capability          `json:"capabilities"`      // with the newest version known, in Of's order
+	Instead      map[Capability]string `json:"instead,omitempty"` // for what is lacking: what the user can do
+	Isolation    Isolation             `json:"isolation"`         // who enforces NetworkNone
+}
+
+// Isolation says who keeps a machine without a network from reaching one.
+type Isolation string
+
+// The values of Isolation.
+const (
+	IsolationHost  Isolation = "host"  // the hypervisor: the guest cannot undo it
+	IsolationGuest Isolation = "guest" // a firewall in the guest, which root there can undo
+	IsolationNone  Isolation = "none"  // nobody: NetworkNone is refused
+)
+
+// Carder is a driver that has a card. Every driver of a hypervisor is one.
+type Carder interface{ Card() Card }
+
+// Adopter is a driver that can use a machine that somebody else made.
+type Adopter interface {
+	// Adopt returns the user's machine that the hypervisor calls name, started if
+	// it was off, as Launch would. spec gives name, owner, folder; the rest is the
+	// machine's. Close takes out what was put in, goes back to the state that was
+	// found (off, running) and never destroys it. An unknown name is
+	// fs.ErrNotExist. What the guest wrote meanwhile stays, unless the caller
+	// restores a snapshot before.
+	Adopt(ctx context.Context, name string, spec Spec) (Machine, error)
+}
+
+// Catalog is a driver whose hypervisor fetches images by names of its own.
+type Catalog interface {
+	// Image returns the image that the hypervisor calls name, without looking for
+	// it anywhere: only Name, OS, Version, Arch and Digest are set. A name that
+	// cannot be one of its own is fs.ErrNotExist.
+	Image(ctx context.Context, name string) (Image, error)
+}
+
 // Spec says what machine to make.
 type Spec struct {
 	Name    string  // unique among the owner's machines, [a-z0-9-], at most 40 bytes
@@ -109,6 +158,7 @@ type Capability string
 // The capabilities, one for each optional interface below.
 const (
 	CapSnapshot   Capability = "snapshot"
+	CapMemory     Capability = "memory"
 	CapFork       Capability = "fork"
 	CapConsole    Capability = "console"
 	CapScreenshot Capability = "screenshot"
@@ -118,14 +168,22 @@ const (
 	CapDisk       Capability = "disk"
 )
 
-// Snapshotter is a machine that can save its whole state, memory and disk,
-// while it runs, and go back to it. Both cut the line: dial again.
+// Snapshotter is a machine that can save its state and go back to it. Without
+// MemorySnapshotter that is the disk, flushed, and Snapshot and Restore may
+// restart the guest. Both cut the line, and return when it can be dialled again.
 type Snapshotter interface {
 	// Snapshot saves the state under a name that is new to this machine.
 	Snapshot(ctx context.Context, name string) error
 	// Restore goes back to a snapshot of this machine. An unknown name is
 	// fs.ErrNotExist and leaves the machine as it was.
 	Restore(ctx context.Context, name string) error
+}
+
+// MemorySnapshotter is a Snapshotter whose snapshots have the memory too:
+// processes go on where they were.
+type MemorySnapshotter interface {
+	Snapshotter
+	KeepsMemory()
 }
 
 // Forker is a machine from whose snapshots new machines can be made.

@@ -16,13 +16,14 @@ import (
 //go:embed agent
 var embedded embed.FS
 
-// agentName is the agent's file for guests of this host's architecture.
-const agentName = "assay-agent-" + runtime.GOARCH
+// agent returns the program that goes into images.
+func agent() ([]byte, error) { return agentFor(runtime.GOARCH) }
 
-// agent returns the program that goes into images: the one inside this
+// agentFor returns the program for guests of an architecture: the one inside this
 // executable, else the one beside it.
-func agent() ([]byte, error) {
-	data, err := embedded.ReadFile("agent/" + agentName)
+func agentFor(arch string) ([]byte, error) {
+	name := "assay-agent-" + arch
+	data, err := embedded.ReadFile("agent/" + name)
 	if err == nil {
 		return data, nil
 	}
@@ -30,9 +31,12 @@ func agent() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	data, err = os.ReadFile(filepath.Join(filepath.Dir(self), "assay-agent"))
+	data, err = os.ReadFile(filepath.Join(filepath.Dir(self), name))
+	if errors.Is(err, fs.ErrNotExist) && arch == runtime.GOARCH {
+		data, err = os.ReadFile(filepath.Join(filepath.Dir(self), "assay-agent"))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("agent: this assay was built without the program for guests; run \"make build\"")
+		return nil, fmt.Errorf("agent: this assay was built without the program for %s guests; run \"make build\"", arch)
 	}
 	return data, err
 }

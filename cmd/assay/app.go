@@ -72,6 +72,9 @@ func (a *app) openDB() (*results.DB, error) {
 	return results.OpenReadOnly(a.dbPath())
 }
 
+// drivers returns what machines can be made with, the preferred first.
+func (a *app) drivers() []vm.Driver { return all.Drivers(a.home, agentFor) }
+
 // env wires the engine to the other rooms. driver is the one that the user
 // chose, or empty.
 func (a *app) env(driver string) (engine.Env, error) {
@@ -79,7 +82,7 @@ func (a *app) env(driver string) (engine.Env, error) {
 	if err != nil {
 		return engine.Env{}, err
 	}
-	drivers := all.Drivers(a.home)
+	drivers := a.drivers()
 	return engine.Env{
 		Drivers:  drivers,
 		Images:   imageSource{store, find(drivers, driver)},
@@ -105,7 +108,7 @@ func find(drivers []vm.Driver, name string) vm.Driver {
 
 // driver returns the driver of that name, or a usage error.
 func (a *app) driver(name string) (vm.Driver, error) {
-	drivers := all.Drivers(a.home)
+	drivers := a.drivers()
 	if d := find(drivers, name); d != nil {
 		return d, nil
 	}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"assay"
-	"assay/drivers/all"
 	"assay/images"
 	"assay/results"
 	"assay/vm"
@@ -31,7 +30,7 @@ const (
 // examine makes every check, in the order in which doctor shows them.
 func (a *app) examine(ctx context.Context) []check {
 	checks := []check{cpuCheck()}
-	for i, d := range all.Drivers(a.home) {
+	for i, d := range a.drivers() {
 		checks = append(checks, driverCheck(ctx, d, i == 0))
 	}
 	checks = append(checks, toolChecks()...)

@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"assay/drivers/all"
 	"assay/results"
 )
 
@@ -44,7 +43,7 @@ func words(all ...string) completer {
 }
 
 func (a *app) completeDrivers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return driverNames(all.Drivers(a.home)), cobra.ShellCompDirectiveNoFileComp
+	return driverNames(a.drivers()), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) completeImages(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -61,7 +61,7 @@ func (a *app) gcRuns(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	return a.sweepDead(ctx, all.Drivers(a.home), db)
+	return a.sweepDead(ctx, a.drivers(), db)
 }
 
 // freeImages removes saved guests and versions of images that nothing uses, and

@@ -7,14 +7,18 @@ import (
 
 	"assay/capture"
 	"assay/drivers/fake"
+	"assay/drivers/internal/cli"
 	"assay/drivers/qemu"
 	"assay/guest"
 	"assay/vm"
 )
 
-// Drivers returns the drivers, the default one first. home is assay's state
-// folder: what a driver keeps between runs goes into its templates folder.
-func Drivers(home string) []vm.Driver {
+// Drivers returns the drivers, in the order in which they are preferred. home is
+// assay's state folder, in which a driver keeps what it needs between runs;
+// agents returns the program for guests of an architecture (GOARCH), which goes
+// into machines whose image has none.
+func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver {
+	_ = cli.Config{Home: home, Agents: agents}
 	return []vm.Driver{
 		qemu.New(qemu.Config{
 			TemplateDir:   templates(home),

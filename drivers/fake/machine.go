@@ -261,3 +261,6 @@ func (m *machine) Usage(context.Context) (vm.Usage, error) {
 	defer m.system.disk.mu.Unlock()
 	return vm.Usage{CPU: time.Since(m.start), Memory: 1<<20 + m.system.disk.used, Disk: m.system.disk.used}, nil
 }
+
+// KeepsMemory implements vm.MemorySnapshotter.
+func (m *machine) KeepsMemory() {}

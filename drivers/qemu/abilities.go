@@ -77,3 +77,6 @@ func (m *machine) Usage(context.Context) (vm.Usage, error) {
 	u.Disk, err = allocated(m.dir)
 	return u, err
 }
+
+// KeepsMemory implements vm.MemorySnapshotter.
+func (m *machine) KeepsMemory() {}
