@@ -17,7 +17,7 @@ import (
 // any lower floor; two rooms on one floor do not know each other.
 var floors = [][]string{
 	{".", "near", "stdlib", "scripts"},
-	{"vm", "guest", "disk"},
+	{"vm", "guest", "disk", "seed"},
 	{"capture", "drivers/internal"},
 	{"images", "engine", "grade", "drivers/*"},
 	{"builtins", "results", "report", "drivers/standin"},

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"assay/seed"
 	"assay/vm"
 )
 
@@ -130,9 +131,9 @@ func roundUp(size int64) int64 { return (size + 511) &^ 511 }
 // addSeed writes the seed disk that brings the agent into an image.
 func addSeed(dir string, agent []byte, rec *Record) error {
 	rec.Image.Seed = filepath.Join(dir, "seed.iso")
-	files := seedContent(agent, "assay-"+strings.TrimPrefix(rec.Image.Digest, "sha256:")[:16])
 	rec.Agent, rec.Recipe = agentDigest(agent), seedDigest()
-	if err := writeSeed(rec.Image.Seed, files); err != nil {
+	opt := seed.Options{Agent: agent, ID: "assay-" + strings.TrimPrefix(rec.Image.Digest, "sha256:")[:16]}
+	if err := seed.Write(rec.Image.Seed, opt); err != nil {
 		return err
 	}
 	return os.Chmod(rec.Image.Seed, 0o444)
@@ -140,9 +141,13 @@ func addSeed(dir string, agent []byte, rec *Record) error {
 
 // seedDigest names everything that a seed disk depends on besides agent and disk.
 func seedDigest() string {
+	content, err := seed.Content(seed.Options{})
+	if err != nil {
+		panic(err) // no option is wrong
+	}
 	var parts [][]byte
-	for _, f := range seedContent(nil, "") {
-		parts = append(parts, []byte(f.name), f.data)
+	for _, f := range content {
+		parts = append(parts, []byte(f.Name), f.Data)
 	}
 	return digest(parts...)
 }

@@ -12,12 +12,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"assay/seed"
 )
 
-// Where the agent and its unit are in a guest.
-const (
-	agentPath = "usr/lib/assay/assay-agent"
-	unitPath  = "etc/systemd/system/assay-agent.service"
+// Where the agent and its unit are in a guest's tree.
+var (
+	agentPath = strings.TrimPrefix(seed.AgentPath, "/")
+	unitPath  = strings.TrimPrefix(seed.UnitPath, "/")
 )
 
 //go:embed all:recipe/files
@@ -75,7 +77,7 @@ func overlay(k known, agent []byte) []overlayFile {
 	return slices.Concat(files, recipeTree(), k.extra.overlay())
 }
 
-// recipeTree returns the files of recipe/files at their places.
+// recipeTree returns the files of recipe/files at their places, and the agent's unit.
 func recipeTree() []overlayFile {
 	var files []overlayFile
 	err := fs.WalkDir(recipeFiles, "recipe/files", func(p string, d fs.DirEntry, err error) error {
@@ -89,7 +91,7 @@ func recipeTree() []overlayFile {
 	if err != nil {
 		panic(err) // the tree is part of the program
 	}
-	return files
+	return append(files, overlayFile{name: unitPath, mode: 0o644, data: seed.Unit()})
 }
 
 // writeOverlay writes files as a tar stream, parents of new folders included.

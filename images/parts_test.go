@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/diskfs/go-diskfs/backend/file"
-	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 	"github.com/ulikunitz/xz"
 )
 
@@ -344,39 +342,6 @@ func TestFirmwareOf(t *testing.T) {
 	} {
 		if got, err := firmwareOf(c.head); got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("got %q, %v, want %q", got, err, c.want)
-		}
-	}
-}
-
-func TestSeedHasLongNamesAndALabel(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "seed.iso")
-	if err := writeSeed(name, seedContent(bytes.Repeat([]byte("A"), 3<<20), "id-1")); err != nil {
-		t.Fatal(err)
-	}
-	disk, err := file.OpenFromPath(name, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer disk.Close()
-	info, err := os.Stat(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	iso, err := iso9660.Read(disk, info.Size(), 0, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.TrimSpace(iso.Label()); got != "cidata" {
-		t.Errorf("label: got %q, want cidata", got)
-	}
-	for _, f := range seedContent(bytes.Repeat([]byte("A"), 3<<20), "id-1") {
-		r, err := iso.OpenFile(f.name, os.O_RDONLY)
-		if err != nil {
-			t.Errorf("%s: %v", f.name, err)
-			continue
-		}
-		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, f.data) {
-			t.Errorf("%s: got %d bytes, %v, want %d", f.name, len(got), err, len(f.data))
 		}
 	}
 }

@@ -3,9 +3,11 @@
 // Command assay-agent is the program in the guest: it answers the host on one
 // line, and is the only part of assay that runs there.
 //
-//	assay-agent          serves the virtio-serial port assay.0 for ever
-//	assay-agent stdio    serves standard input and output until they end
-//	assay-agent version  prints the version
+//	assay-agent             serves the virtio-serial port assay.0 for ever
+//	assay-agent port PATH   serves a serial port, such as /dev/ttyS1, for ever
+//	assay-agent vsock PORT  serves the host's connections to an AF_VSOCK port for ever
+//	assay-agent stdio       serves standard input and output until they end
+//	assay-agent version     prints the version
 package main
 
 import (
@@ -14,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 
 	"assay"
@@ -30,7 +33,13 @@ func main() {
 func run(args []string) error {
 	switch {
 	case len(args) == 0:
-		return servePort(prepare())
+		ctx, s := prepare()
+		return servePort(ctx, s, portPath)
+	case len(args) == 2 && args[0] == "port":
+		ctx, s := prepare()
+		return servePort(ctx, s, args[1])
+	case len(args) == 2 && args[0] == "vsock":
+		return vsock(args[1])
 	case len(args) == 1 && args[0] == "stdio":
 		ctx, s := prepare()
 		return s.Serve(ctx, guest.Stdio(os.Stdin, os.Stdout))
@@ -38,7 +47,17 @@ func run(args []string) error {
 		_, err := fmt.Printf("%s (protocol %d)\n", assay.Version, guest.Protocol)
 		return err
 	}
-	return fmt.Errorf("got %q, want no argument, or stdio, or version", args)
+	return fmt.Errorf("got %q, want no argument, or port PATH, vsock PORT, stdio or version", args)
+}
+
+// vsock serves the port that is called by a number.
+func vsock(number string) error {
+	port, err := strconv.ParseUint(number, 10, 32)
+	if err != nil || port == 0 {
+		return fmt.Errorf("vsock: got %q, want the number of a port", number)
+	}
+	ctx, s := prepare()
+	return serveVsock(ctx, s, uint32(port))
 }
 
 // prepare makes the process fit to live beside what it runs: small, the last to

@@ -17,12 +17,12 @@ import (
 
 const portPath = "/dev/virtio-ports/" + guest.Port
 
-// servePort serves the port for ever: udev may yet have to make it, the host
-// comes and goes, and a port may be unplugged.
-func servePort(ctx context.Context, s *guest.Server) error {
+// servePort serves the port at path for ever: udev may yet have to make it, the
+// host comes and goes, and a port may be unplugged.
+func servePort(ctx context.Context, s *guest.Server, path string) error {
 	announced := false
 	for ctx.Err() == nil {
-		p, err := openPort(portPath)
+		p, err := openPort(path)
 		if err != nil {
 			sleep(ctx, 20*time.Millisecond)
 			continue
@@ -60,8 +60,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A port is a virtio-serial port. It stays open while hosts come and go: closing
-// it would drop what the next host has already said.
+// A port is a virtio-serial port, or a serial port as it was before there were
+// any others. It stays open while hosts come and go: closing it would drop what
+// the next host has already said.
 type port struct {
 	f    *os.File
 	raw  syscall.RawConn
@@ -71,8 +72,13 @@ type port struct {
 }
 
 func openPort(path string) (*port, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	// A terminal must not become the agent's own, nor wait for a carrier.
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
+		return nil, err
+	}
+	if err := makeRaw(f); err != nil {
+		f.Close()
 		return nil, err
 	}
 	return newPort(f)
