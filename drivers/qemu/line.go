@@ -42,6 +42,7 @@ type line struct {
 	net.Conn
 	m *machine
 	p *process
+	w *watch
 }
 
 // Dial opens the line to the agent and cuts the earlier one. It waits while a
@@ -74,7 +75,7 @@ func (m *machine) dial(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("qemu: %s: dial: the machine changed meanwhile", m.hw.ID)
 	}
 	m.line = conn
-	return &line{Conn: conn, m: m, p: p}, nil
+	return &line{Conn: conn, m: m, p: p, w: &watch{nudge: func() { m.nudge(p) }}}, nil
 }
 
 // Greeted hands over the line on which the guest was renewed. See guest.Greeter.
@@ -125,11 +126,13 @@ func (m *machine) hangUp(ctx context.Context, p *process) error {
 // Read reads from the agent.
 func (l *line) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
+	l.w.answered()
 	return n, l.reason(err)
 }
 
 // Write writes to the agent.
 func (l *line) Write(b []byte) (int, error) {
+	l.w.asked()
 	n, err := l.Conn.Write(b)
 	return n, l.reason(err)
 }
