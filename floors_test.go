@@ -16,7 +16,7 @@ import (
 // floors lists the rooms from the ground up. Code may import its own room and
 // any lower floor; two rooms on one floor do not know each other.
 var floors = [][]string{
-	{".", "near", "stdlib", "scripts"},
+	{".", "near", "platform", "stdlib", "scripts"},
 	{"vm", "guest", "disk", "seed"},
 	{"capture", "drivers/internal"},
 	{"images", "engine", "grade", "drivers/*"},

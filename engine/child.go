@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"assay"
 )
 
@@ -19,7 +17,7 @@ import (
 // the parent has the result. When the parent dies in ends: then the machines are
 // closed, and ServeChild returns. The caller's process should do nothing else.
 func ServeChild(ctx context.Context, env Env, in io.Reader, out io.Writer) error {
-	signal.Ignore(unix.SIGINT) // the parent says when to end
+	signal.Ignore(os.Interrupt) // the parent says when to end
 	p := newPipe(in, out)
 	first, err := p.receive()
 	if err != nil {

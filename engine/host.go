@@ -4,17 +4,16 @@ import (
 	"bufio"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"assay"
+	"assay/platform"
 )
 
 // thisHost describes the machine that assay runs on.
 func thisHost() assay.Host {
-	h := assay.Host{OS: osName(), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Memory: memory("MemTotal")}
+	all, _ := platform.Memory()
+	h := assay.Host{OS: osName(), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Memory: all}
 	h.Name, _ = os.Hostname() // no name is a name too
 	return h
 }
@@ -25,25 +24,9 @@ func (c Capacity) measured() Capacity {
 		c.CPUs = runtime.NumCPU()
 	}
 	if c.Memory == 0 {
-		c.Memory = memory("MemAvailable")
+		_, c.Memory = platform.Memory()
 	}
 	return c
-}
-
-// memory returns a line of /proc/meminfo in bytes, or, where there is none, all
-// the memory there is.
-func memory(line string) int64 {
-	if text, ok := field("/proc/meminfo", line+":"); ok {
-		n, err := strconv.ParseInt(strings.TrimSuffix(text, " kB"), 10, 64)
-		if err == nil {
-			return n << 10
-		}
-	}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		return 0
-	}
-	return int64(info.Totalram) * int64(info.Unit)
 }
 
 func osName() string {

@@ -8,10 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // MemoryLimit is how many bytes of objects a child may hold. A script alone
@@ -28,34 +25,6 @@ const exitMemory = 86
 // single operation of Starlark can allocate gigabytes and cannot be cut short:
 // beyond this the kernel refuses, and the child ends.
 const dataLimit = 2 << 30
-
-var (
-	confined atomic.Bool // this process is a child
-	wasLimit unix.Rlimit // before
-)
-
-// confine puts this process under dataLimit.
-func confine() {
-	if unix.Getrlimit(unix.RLIMIT_DATA, &wasLimit) == nil {
-		confined.Store(true)
-		limitData(dataLimit)
-	}
-}
-
-// roomy lifts the limit while a verb works, since the hypervisor's process would
-// inherit it, and returns what puts it back.
-func roomy() func() {
-	if !confined.Load() {
-		return func() {}
-	}
-	limitData(wasLimit.Cur)
-	return func() { limitData(dataLimit) }
-}
-
-// limitData sets the soft limit; the hard one stays.
-func limitData(soft uint64) {
-	_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: min(soft, wasLimit.Max), Max: wasLimit.Max})
-}
 
 // ranOut reports whether words hold what Go says when the kernel gives no more
 // memory.

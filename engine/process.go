@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"assay"
@@ -40,7 +39,7 @@ func startChild(argv []string) (*process, error) {
 	}
 	defer w.Close()
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = w, p.stderr, lastTime
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	p.cmd.SysProcAttr = apart()
 	in, err := p.cmd.StdinPipe()
 	if err == nil {
 		err = p.cmd.Start()

@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"assay"
+	"assay/platform"
 	"assay/vm"
 )
 
@@ -66,7 +65,7 @@ func openRun(state, id string) (*runDir, error) {
 	if err != nil {
 		return nil, &InfraError{Err: fmt.Errorf("run: %w", err)}
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := platform.Lock(lock, platform.Exclusive); err != nil {
 		lock.Close()
 		return nil, &InfraError{Err: fmt.Errorf("run: lock: %w", err)}
 	}
@@ -97,7 +96,7 @@ func isLive(path string) bool {
 		return err == nil && time.Since(info.ModTime()) < time.Minute
 	}
 	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+	return platform.Lock(f, platform.Exclusive) != nil
 }
 
 // LiveRuns returns the ids of the runs that some process holds, oldest first.
@@ -232,10 +231,5 @@ func shortPath(path string, f func(string) error) error {
 	if len(path) < 100 {
 		return f(path)
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return f(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)))
+	return shorten(path, f)
 }

@@ -77,9 +77,9 @@ func (c command) run(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return &commandError{Argv: c.argv, Err: err}
 	}
-	stop := context.AfterFunc(ctx, func() { endGroup(cmd.Process.Pid) })
+	stop := context.AfterFunc(ctx, func() { endGroup(cmd.Process) })
 	err := cmd.Wait()
-	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	killGroup(cmd.Process)
 	if !stop() {
 		return context.Cause(ctx)
 	}
@@ -87,25 +87,6 @@ func (c command) run(ctx context.Context) error {
 		return &commandError{Argv: c.argv, Err: err, Stderr: stderr.String()}
 	}
 	return nil
-}
-
-// attributes makes a tool die with this process. A jailed one is the first
-// process of its own world: when it is killed the kernel kills the rest, and
-// with the last of them go the mounts.
-func (c command) attributes() *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if c.jail && os.Geteuid() == 0 {
-		attr.Pdeathsig = syscall.SIGKILL
-		attr.Cloneflags = syscall.CLONE_NEWPID
-		attr.Unshareflags = syscall.CLONE_NEWNS
-	}
-	return attr
-}
-
-// endGroup asks a process group to stop, and kills what is left of it later.
-func endGroup(pgid int) {
-	syscall.Kill(-pgid, syscall.SIGTERM)
-	time.AfterFunc(killGrace, func() { syscall.Kill(-pgid, syscall.SIGKILL) })
 }
 
 // output runs a tool and returns what it printed, at most limit bytes.

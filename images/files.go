@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"assay/platform"
 )
 
 // readBounded reads a file of at most limit bytes.
@@ -109,7 +109,7 @@ func replaceDir(dir, final string) error {
 	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 		return err
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, final, unix.RENAME_EXCHANGE); err != nil {
+	if err := platform.ExchangeDirs(dir, final); err != nil {
 		return &os.LinkError{Op: "exchange", Old: dir, New: final, Err: err}
 	}
 	return os.RemoveAll(dir)
@@ -123,7 +123,7 @@ func occupied(path string) int64 {
 			return nil
 		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			n += info.Sys().(*syscall.Stat_t).Blocks * 512
+			n += platform.Occupied(info)
 		}
 		return nil
 	})
@@ -132,11 +132,10 @@ func occupied(path string) int64 {
 
 // needRoom returns an error if the file system of dir has less than need bytes free.
 func needRoom(dir string, need int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	free, err := platform.FreeSpace(dir)
+	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	free := int64(st.Bavail) * st.Bsize
 	if free >= need {
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"assay/platform"
 )
 
 // lock waits until this caller alone builds or imports name. The kernel frees
@@ -19,11 +19,11 @@ func (s *Store) lock(ctx context.Context, name string, progress func(string)) (u
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	for told := false; ; {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := platform.Lock(f, platform.Exclusive)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if !errors.Is(err, platform.ErrLocked) {
 			f.Close()
 			return nil, fmt.Errorf("%s: lock: %w", name, err)
 		}

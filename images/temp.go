@@ -7,10 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"assay/platform"
 )
 
 // tempPrefix begins the names of all temporary folders of this room.
@@ -54,7 +53,7 @@ func (t *tempDir) add(parent string) (string, error) {
 		return "", errors.Join(err, os.RemoveAll(path))
 	}
 	t.locks = append(t.locks, f)
-	return path, errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Chmod(path, 0o711))
+	return path, errors.Join(platform.Lock(f, platform.Exclusive), os.Chmod(path, 0o711))
 }
 
 // share makes a folder that the user's subordinate ids can write, and that
@@ -97,15 +96,15 @@ func (s *Store) sweepTemp() int64 {
 // sweep removes the folder that a lock belongs to, if nobody holds the lock and
 // it is this user's.
 func sweep(lock string) int64 {
-	f, err := os.OpenFile(lock, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(lock, os.O_RDWR|platform.NoFollow, 0)
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	// A young lock may belong to a build that is about to take it.
-	if err != nil || time.Since(info.ModTime()) < 5*time.Second || !mine(info) ||
-		unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+	if err != nil || time.Since(info.ModTime()) < 5*time.Second || !platform.Owned(info) ||
+		platform.Lock(f, platform.Exclusive) != nil {
 		return 0
 	}
 	path := strings.TrimSuffix(lock, ".lock")
@@ -120,12 +119,6 @@ func sweep(lock string) int64 {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
-}
-
-// mine reports whether a file belongs to this user.
-func mine(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(st.Uid) == os.Geteuid()
 }
 
 // removeAll removes a temporary tree. In one that a rootless build made, files
