@@ -25,14 +25,22 @@ func bootSystem(spec vm.Spec, life context.Context) (*system, error) {
 	if _, err := rand.Read(g.seed[:]); err != nil {
 		return nil, err
 	}
+	if err := g.startProcesses(life); err != nil {
+		return nil, err
+	}
+	return g, g.furnish()
+}
+
+// startProcesses starts what runs in every guest.
+func (g *system) startProcesses(life context.Context) error {
 	for _, p := range []struct{ user, command string }{
 		{"root", "/sbin/init"}, {"root", "/lib/systemd/systemd-journald"}, {"root", "/usr/sbin/cron -f"}, {"messagebus", "/usr/bin/dbus-daemon --system"},
 	} {
 		if _, _, err := g.procs.start(life, p.user, 0, 0, strings.Fields(p.command)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return g, g.furnish()
+	return nil
 }
 
 // osOf reads an image's name: debian-12 is Debian 12.
@@ -45,7 +53,11 @@ func osOf(img vm.Image) assay.OS {
 	if id == "debian" {
 		name = fmt.Sprintf("Debian GNU/Linux %s (%s)", version, codenames[version])
 	}
-	return assay.OS{ID: id, Version: version, Key: assay.VersionKey(version), Name: name, Kernel: kernel, Arch: "amd64"}
+	arch := img.Arch
+	if arch == "" {
+		arch = "amd64"
+	}
+	return assay.OS{ID: id, Version: version, Key: assay.VersionKey(version), Name: name, Kernel: kernel, Arch: arch}
 }
 
 // furnish writes the files of a fresh image.

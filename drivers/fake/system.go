@@ -37,8 +37,13 @@ type system struct {
 	life   context.Context // ends with the machine's power
 	booted time.Time
 
-	mu   sync.Mutex
-	seed [32]byte // of the next random bytes
+	computer  *Computer         // that it runs in; nil in the driver's machines
+	agent     []byte            // see Hardware
+	seedFiles map[string][]byte // on the seed disk in the drive
+
+	mu      sync.Mutex
+	seed    [32]byte // of the next random bytes
+	service *service // the agent's; nil while it does not run
 }
 
 var _ guest.System = (*system)(nil)
@@ -47,11 +52,12 @@ var _ guest.System = (*system)(nil)
 // and the same randomness to come.
 func (g *system) clone(life context.Context) *system {
 	g.mu.Lock()
-	seed := g.seed
+	seed, service := g.seed, g.service
 	g.mu.Unlock()
 	return &system{
 		disk: g.disk.clone(), procs: g.procs.clone(), os: g.os, cpus: g.cpus,
 		memory: g.memory, life: life, booted: g.booted, seed: seed,
+		computer: g.computer, agent: g.agent, seedFiles: g.seedFiles, service: service,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"strings"
 	"sync/atomic"
@@ -27,7 +28,7 @@ type call struct {
 // words are the programs of the guest, as if they stood in /usr/bin. Each
 // returns its exit code. The function breaks a cycle: some words run others.
 func words() map[string]func(*call) int {
-	return map[string]func(*call) int{
+	all := map[string]func(*call) int{
 		"[": builtin, "echo": builtin, "printf": builtin, "test": builtin, "apt-get": aptGet, "apt": aptGet, "awk": standIn, "base64": base64Word, "bash": shellWord,
 		"basename": basename, "cat": cat, "column": standIn, "chmod": chmod, "chown": chown, "cp": cp,
 		"crontab": crontab, "cut": cut, "date": date, "dirname": dirname, "disown": yes,
@@ -41,6 +42,8 @@ func words() map[string]func(*call) int {
 		"timeout": timeout, "touch": touch, "tr": tr, "tree": find, "true": yes, "uname": uname,
 		"wc": wc, "which": which, "whoami": whoami,
 	}
+	maps.Copy(all, adminWords())
+	return all
 }
 
 // needsPackage names the words that exist only when a package is installed.
@@ -183,6 +186,9 @@ func (c *call) script(p string) int {
 	src, err := c.g.disk.read(p, c.user.uid)
 	if err != nil {
 		return c.fail(err)
+	}
+	if code, is := c.runAgent(src); is {
+		return code
 	}
 	name := p
 	if strings.Contains(c.args[0], "/") {

@@ -102,7 +102,8 @@ func timeout(c *call) int {
 	return code
 }
 
-// sudo runs the rest as root; the test user may, without a password.
+// sudo runs the rest as root, or as another user; those may whom a file in
+// sudoers.d allows it.
 func sudo(c *call) int {
 	rest := c.args[1:]
 	who := "root"
@@ -115,6 +116,9 @@ func sudo(c *call) int {
 	u, ok := c.g.user(who)
 	if !ok {
 		return c.errorf("unknown user %s", who)
+	}
+	if !c.g.maySudo(c.user) {
+		return c.errorf("a password is required")
 	}
 	next, sh := *c, *c.shell
 	sh.user = u
@@ -298,13 +302,14 @@ func hostname(c *call) int {
 
 func uname(c *call) int {
 	set, _ := c.flags()
+	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[c.g.os.Arch]
 	switch {
 	case set['a']:
-		fmt.Fprintf(c.stdout, "Linux %s %s x86_64 GNU/Linux\n", c.g.hostname(), kernel)
+		fmt.Fprintf(c.stdout, "Linux %s %s %s GNU/Linux\n", c.g.hostname(), kernel, machine)
 	case set['r']:
 		fmt.Fprintln(c.stdout, kernel)
 	case set['m']:
-		fmt.Fprintln(c.stdout, "x86_64")
+		fmt.Fprintln(c.stdout, machine)
 	case set['n']:
 		fmt.Fprintln(c.stdout, c.g.hostname())
 	default:

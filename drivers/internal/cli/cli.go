@@ -92,7 +92,7 @@ func (r Result) Text() string { return strings.TrimSpace(string(r.Stdout)) }
 // Path returns where the command is: $ASSAY_NAME (in capitals), else PATH, else
 // Places. If it is nowhere the error matches ErrNotInstalled.
 func (t *Tool) Path() (string, error) {
-	if path := os.Getenv(t.variable()); path != "" {
+	if path := os.Getenv(Variable(t.Name)); path != "" {
 		return path, nil
 	}
 	path, err := exec.LookPath(t.Name)
@@ -107,9 +107,9 @@ func (t *Tool) Path() (string, error) {
 	return "", &Error{Tool: t.Name, Kind: ErrNotInstalled, Fix: t.Fix}
 }
 
-// variable names the environment variable that says where the tool is.
-func (t *Tool) variable() string {
-	return "ASSAY_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.Name))
+// Variable names the environment variable that says where a tool is.
+func Variable(tool string) string {
+	return "ASSAY_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(tool))
 }
 
 // Run runs the tool. A non-zero exit, a text that means an error, or the end of
