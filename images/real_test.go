@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,13 +82,20 @@ func inGuest(t *testing.T, img vm.Image, do func(*guest.Client)) {
 	}
 	defer c.Close()
 	do(c)
+	if t.Failed() {
+		text, err := m.(vm.Consoler).Console()
+		t.Logf("the end of the console (%v):\n%q", err, text[max(0, len(text)-8<<10):])
+	}
 }
 
-// sh runs a line as the test user; it must succeed.
+// sh runs a line as the test user; it must succeed. A guest that hangs does not
+// count the minutes of a command: the test does.
 func sh(t *testing.T, c *guest.Client, line string) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Minute)
+	defer cancel()
 	var out bytes.Buffer
-	exit, err := c.Exec(t.Context(), guest.Command{Shell: line, Timeout: 5 * time.Minute}, nil, &out, &out)
+	exit, err := c.Exec(ctx, guest.Command{Shell: line, Timeout: 5 * time.Minute}, nil, &out, &out)
 	if err != nil || exit.Code != 0 {
 		t.Errorf("%s: got %+v, %v: %s", line, exit, err, out.String())
 	}
@@ -263,7 +271,11 @@ func TestCloudImageIsImported(t *testing.T) {
 func importCloudImage(t *testing.T, firmware string) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "cloud.raw")
-	if err := imagetest.CloudDisk(t.Context(), disk, imagetest.Options{Firmware: firmware}); err != nil {
+	cloud := imagetest.Options{Firmware: firmware}
+	if firmware == "bios" {
+		cloud.Packages = []string{"openssh-server"} // for clonesDiffer
+	}
+	if err := imagetest.CloudDisk(t.Context(), disk, cloud); err != nil {
 		t.Fatal(err)
 	}
 	s := openStore(t, filepath.Join(dir, "images"))
@@ -287,4 +299,50 @@ func importCloudImage(t *testing.T, firmware string) {
 			t.Errorf("test user: got %q", got)
 		}
 	})
+	if firmware == "bios" {
+		clonesDiffer(t, again)
+	}
+}
+
+// clonesDiffer proves that two clones of one saved guest, of an image that is not
+// ours, are not each other, and that both differ from what was saved.
+func clonesDiffer(t *testing.T, img vm.Image) {
+	d := qemu.New(qemu.Config{BootDeadline: 20 * time.Minute, TemplateDir: t.TempDir(), TemplateLimit: 8 << 30})
+	told := map[string]string{}
+	for _, name := range []string{"one", "two"} {
+		spec := vm.Spec{Name: name, Owner: "twins", Dir: t.TempDir(), Image: img, CPUs: 1, Memory: 512 << 20, Network: vm.Network{Mode: vm.NetworkOpen}}
+		if _, ready := d.(vm.Templater).Template(t.Context(), spec); ready != (name == "two") {
+			t.Errorf("%s: a template is there: got %v", name, ready)
+		}
+		m, err := d.Launch(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		c := m.(guest.Greeter).Greeted()
+		if c == nil {
+			t.Fatalf("%s: got no greeted line, want a clone", name)
+		}
+		defer c.Close()
+		for _, line := range []string{
+			"cat /etc/ssh/ssh_host_ed25519_key.pub", "cat /etc/ssh/ssh_host_rsa_key.pub", "cat /sys/class/net/e*/address", "ip -4 -o addr show scope global | grep -o 'inet [0-9.]*'",
+			"hostname", "cat /etc/machine-id", "cat /proc/sys/kernel/random/uuid", "head -c 1000 /dev/urandom | sha256sum",
+		} {
+			got := sh(t, c, line)
+			if got == "" || told[line] == got {
+				t.Errorf("%s: both clones say %q", line, got)
+			}
+			told[line] = got
+		}
+		if got := sh(t, c, "date +%s"); !near(got, time.Now()) {
+			t.Errorf("date: got %s, want the host's", got)
+		}
+	}
+}
+
+// near reports whether a Unix time is that of the host, give or take a busy
+// minute.
+func near(seconds string, now time.Time) bool {
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	return err == nil && time.Unix(n, 0).Sub(now).Abs() < time.Minute
 }

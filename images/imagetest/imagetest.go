@@ -16,13 +16,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // Options says what disk to make.
 type Options struct {
-	Suite    string // of Debian; default: bookworm
-	Firmware string // bios (default) or uefi: what the disk can be booted with
+	Suite    string   // of Debian; default: bookworm
+	Firmware string   // bios (default) or uefi: what the disk can be booted with
+	Packages []string // beside those that make it boot
 }
 
 // Where the partitions are, in sectors of 512 bytes.
@@ -71,7 +73,7 @@ func CloudDisk(ctx context.Context, path string, opt Options) error {
 // makeRoot makes the files of the root partition, and GRUB's images in /tmp.
 func makeRoot(ctx context.Context, root string, opt Options) error {
 	err := run(ctx, "mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory",
-		"--include="+strings.Join(packages, ","), `--aptopt=Acquire::Languages "none"`,
+		"--include="+strings.Join(slices.Concat(packages, opt.Packages), ","), `--aptopt=Acquire::Languages "none"`,
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		opt.Suite, root)
 	if err != nil {
