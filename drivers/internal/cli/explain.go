@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +23,14 @@ const whyLimit = 10 * time.Second
 
 type explained struct {
 	net.Conn
-	why func(context.Context) error
+	why  func(context.Context) error
+	over atomic.Bool // closed from here
+}
+
+// Close ends the line, which then needs no explanation.
+func (c *explained) Close() error {
+	c.over.Store(true)
+	return c.Conn.Close()
 }
 
 func (c *explained) Read(p []byte) (int, error) {
@@ -40,6 +48,9 @@ func (c *explained) explain(err error) error {
 		if errors.Is(err, own) {
 			return err
 		}
+	}
+	if c.over.Load() {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), whyLimit)
 	defer cancel()
