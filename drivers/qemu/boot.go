@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"assay/drivers/internal/cli"
 	"assay/guest"
 	"assay/vm"
 )
@@ -176,26 +177,8 @@ func (m *machine) grow(ctx context.Context, c *guest.Client) error {
 	if m.hw.Size <= m.hw.Image.Size {
 		return nil
 	}
-	_, err := c.Exec(ctx, guest.Command{Shell: growScript, User: "root", Timeout: time.Minute}, nil, nil, nil)
-	if err != nil {
-		return fmt.Errorf("grow the root file system: %w", err)
-	}
-	return nil
+	return cli.Grow(ctx, c)
 }
-
-const growScript = `
-src=$(findmnt -no SOURCE / 2>/dev/null || awk '$2 == "/" {print $1; exit}' /proc/mounts)
-src=$(readlink -f "$src"); name=${src##*/}
-if [ -e "/sys/class/block/$name/partition" ]; then
-	part=$(cat "/sys/class/block/$name/partition")
-	disk=$(basename "$(readlink -f "/sys/class/block/$name/..")")
-	growpart "/dev/$disk" "$part"
-fi
-case $(findmnt -no FSTYPE / 2>/dev/null || awk '$2 == "/" {t=$3} END {print t}' /proc/mounts) in
-ext*) resize2fs "$src" ;;
-xfs) xfs_growfs / ;;
-btrfs) btrfs filesystem resize max / ;;
-esac`
 
 // A saved is a guest's state on disk, and how to come up from it.
 type saved struct {
