@@ -77,9 +77,10 @@ func noPower() context.Context {
 	return dead
 }
 
-// unfurnish takes out what assay's own images have beyond a cloud image.
+// unfurnish takes out what assay's own images have beyond a cloud image, and adds
+// what they lack.
 func (g *system) unfurnish() error {
-	return errors.Join(g.deleteUser("tester"), g.disk.remove("/etc/sudoers.d/tester", false, 0), g.disk.remove("/usr/share/assay", true, 0))
+	return errors.Join(g.disk.mkdirAll("/etc/systemd/system", 0o755, 0), g.deleteUser("tester"), g.disk.remove("/etc/sudoers.d/tester", false, 0), g.disk.remove("/usr/share/assay", true, 0))
 }
 
 // On boots the computer. What was in memory, /run and /tmp is gone.
@@ -353,6 +354,10 @@ func (c *Computer) AddUser(name string, admin bool) error {
 	}
 	return g.put("/etc/sudoers.d/90-"+name, name+" ALL=(ALL) NOPASSWD:ALL\n", 0o440)
 }
+
+// Login reports whether a user has that password. A user without one has none
+// that fits.
+func (c *Computer) Login(name, password string) bool { return c.disk().mayLogin(name, password) }
 
 // Insert puts a seed disk into the drive, nil takes it out. The next boot sees it.
 func (c *Computer) Insert(files map[string][]byte) {

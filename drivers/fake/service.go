@@ -16,8 +16,9 @@ import (
 // adminWords are the programs of those who administer a guest. They need root.
 func adminWords() map[string]func(*call) int {
 	return map[string]func(*call) int{
-		"cloud-init": cloudInitWord, "modprobe": yes, "mount": mount, "poweroff": powerWord, "reboot": powerWord,
-		"shutdown": powerWord, "systemctl": systemctl, "umount": umount, "useradd": useradd, "userdel": userdel,
+		"chpasswd": chpasswd, "cloud-init": cloudInitWord, "ip": ip, "modprobe": yes, "mount": mount,
+		"poweroff": powerWord, "reboot": powerWord, "shutdown": powerWord, "stat": statWord, "systemctl": systemctl,
+		"umount": umount, "useradd": useradd, "userdel": userdel, "usermod": usermod,
 	}
 }
 
@@ -267,6 +268,62 @@ func umount(c *call) int {
 		if err := c.g.disk.remove(path.Join(dir, e.name), true, c.user.uid); err != nil {
 			return c.fail(err)
 		}
+	}
+	return 0
+}
+
+// rules is where a fake kernel keeps its routing rules, a line each.
+const rules = "/run/ip-rules"
+
+// ip knows "ip -4 rule add pref N …", "rule del pref N" and "rule".
+func ip(c *call) int {
+	_, rest := c.flags()
+	if len(rest) == 0 || rest[0] != "rule" {
+		return 0 // there is no network to say anything of
+	}
+	old, _ := c.g.disk.read(rules, 0)
+	family := "-4 "
+	if slices.Contains(c.args, "-6") {
+		family = "-6 "
+	}
+	rule := family + strings.Join(rest[min(len(rest), 2):], " ") + "\n"
+	switch {
+	case len(rest) < 2 || rest[1] == "list" || rest[1] == "show":
+		_, _ = c.stdout.Write(old)
+		return 0
+	case c.user.uid != 0:
+		c.errorf("RTNETLINK answers: Operation not permitted")
+		return 2
+	case rest[1] == "add":
+		old = append(old, rule...)
+	default:
+		i := strings.Index("\n"+string(old), "\n"+strings.TrimSpace(rule))
+		if i < 0 {
+			c.errorf("RTNETLINK answers: No such file or directory")
+			return 2
+		}
+		_, after, _ := strings.Cut(string(old[i:]), "\n")
+		old = append(old[:i:i], after...)
+	}
+	if err := c.g.put(rules, string(old), 0o644); err != nil {
+		return c.fail(err)
+	}
+	return 0
+}
+
+// statWord is stat -c with one of %u, %g, %a, %s and %U.
+func statWord(c *call) int {
+	args := c.args[1:]
+	if len(args) < 3 || args[0] != "-c" {
+		return c.errorf("only \"stat -c FORMAT FILE…\" is known here")
+	}
+	for _, p := range args[2:] {
+		st, err := c.g.disk.stat(c.path(p), true)
+		if err != nil {
+			return c.fail(err)
+		}
+		fmt.Fprintln(c.stdout, strings.NewReplacer("%u", fmt.Sprint(st.uid), "%g", fmt.Sprint(st.gid),
+			"%a", fmt.Sprintf("%o", st.Mode().Perm()), "%s", fmt.Sprint(st.size), "%U", c.g.login(st.uid), "%n", p).Replace(args[1]))
 	}
 	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -108,10 +109,64 @@ func useradd(c *call) int {
 	return c.account(9, name, func() error { return c.g.addUser(name, uid, shell) })
 }
 
+// userdel takes a user away, and with --force what runs as that user too.
 func userdel(c *call) int {
 	_, rest := c.flags()
 	name := strings.Join(rest, " ")
-	return c.account(6, name, func() error { return c.g.deleteUser(name) })
+	return c.account(6, name, func() error {
+		if slices.Contains(c.args, "--force") || slices.Contains(c.args, "-f") {
+			c.g.procs.kill("SIGKILL", func(p *process) bool { return p.User == name })
+		}
+		return c.g.deleteUser(name)
+	})
+}
+
+// usermod can set a field of /etc/shadow, with -p; the rest it accepts.
+func usermod(c *call) int {
+	args := c.args[1:]
+	name := args[len(args)-1]
+	return c.account(6, name, func() error {
+		if i := slices.Index(args, "-p"); i >= 0 && i+1 < len(args) {
+			return c.g.setPassword(name, args[i+1])
+		}
+		return nil
+	})
+}
+
+// chpasswd reads lines of NAME:PASSWORD.
+func chpasswd(c *call) int {
+	for _, line := range lines(c.stdin) {
+		name, password, _ := strings.Cut(line, ":")
+		if code := c.account(1, name, func() error { return c.g.setPassword(name, plainHash+password) }); code != 0 {
+			return code
+		}
+	}
+	return 0
+}
+
+// plainHash begins the field of a password in a fake guest: nothing is secret.
+const plainHash = "$plain$"
+
+// setPassword writes the second field of a user's line in /etc/shadow.
+func (g *system) setPassword(name, field string) error {
+	old, err := g.disk.read("/etc/shadow", 0)
+	if err != nil {
+		return err
+	}
+	table := strings.Split(string(old), "\n")
+	i := slices.IndexFunc(table, func(line string) bool { return strings.HasPrefix(line, name+":") })
+	if i < 0 {
+		return fmt.Errorf("user '%s' does not exist: %w", name, fs.ErrNotExist)
+	}
+	fields := strings.SplitN(table[i], ":", 3)
+	table[i] = name + ":" + field + ":" + fields[len(fields)-1]
+	return g.disk.write("/etc/shadow", []byte(strings.Join(table, "\n")), 0o640, 0)
+}
+
+// mayLogin reports whether the user may come in with the password.
+func (g *system) mayLogin(name, password string) bool {
+	table, _ := g.disk.read("/etc/shadow", 0)
+	return password != "" && strings.Contains("\n"+string(table), "\n"+name+":"+plainHash+password+":")
 }
 
 // account edits the accounts, which is root's.

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -189,6 +190,10 @@ func (c *call) script(p string) int {
 	}
 	if code, is := c.runAgent(src); is {
 		return code
+	}
+	if bytes.HasPrefix(src, []byte("\x7fELF")) {
+		fmt.Fprintf(c.stderr, "%s: cannot execute binary file: Exec format error\n", c.args[0])
+		return 126
 	}
 	name := p
 	if strings.Contains(c.args[0], "/") {

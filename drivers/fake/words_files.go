@@ -109,7 +109,7 @@ func modeOf(s string, old fs.FileMode) fs.FileMode {
 }
 
 func chown(c *call) int {
-	_, rest := c.flags()
+	set, rest := c.flags()
 	if len(rest) < 2 {
 		return c.errorf("missing operand")
 	}
@@ -119,7 +119,14 @@ func chown(c *call) int {
 		return c.errorf("invalid user: %q", rest[0])
 	}
 	for _, p := range rest[1:] {
-		if err := c.g.disk.chown(c.path(p), u.uid, c.user.uid); err != nil {
+		own := func(p string, _ info) error { return c.g.disk.chown(p, u.uid, c.user.uid) }
+		var err error
+		if set['R'] {
+			err = c.g.disk.visit(c.path(p), own)
+		} else {
+			err = own(c.path(p), info{})
+		}
+		if err != nil {
 			return c.fail(err)
 		}
 	}

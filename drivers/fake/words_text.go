@@ -57,9 +57,36 @@ func standIn(c *call) int {
 		}
 	}
 	if len(rest) > 0 && !hasProgram {
+		if m := selection.FindStringSubmatch(rest[0]); m != nil && path.Base(c.args[0]) == "awk" {
+			return c.selectField(rest[1:], m)
+		}
 		rest = rest[1:]
 	}
 	return c.inputs(rest, func(_ string, r io.Reader) { _, _ = io.Copy(c.stdout, r) })
+}
+
+// selection is the one program of awk's that a fake guest knows: the field of
+// the lines whose other field is a word.
+var selection = regexp.MustCompile(`^\$(\d+) == "([^"]*)" *\{ *print \$(\d+) *\}$`)
+
+// selectField prints a field, as a selection says; -F names what parts fields.
+func (c *call) selectField(paths, program []string) int {
+	part := " "
+	for _, arg := range c.args {
+		if v, ok := strings.CutPrefix(arg, "-F"); ok && v != "" {
+			part = v
+		}
+	}
+	key, _ := strconv.Atoi(program[1])
+	value, _ := strconv.Atoi(program[3])
+	return c.inputs(paths, func(_ string, r io.Reader) {
+		for _, line := range lines(r) {
+			fields := append([]string{line}, strings.Split(line, part)...)
+			if max(key, value) < len(fields) && fields[key] == program[2] {
+				fmt.Fprintln(c.stdout, fields[value])
+			}
+		}
+	})
 }
 
 // tr replaces, or with -d deletes, the characters of two plain sets.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -73,6 +72,10 @@ func (g *Guest) Read(path string) ([]byte, error) { return g.box.Read(path) }
 // AddUser adds a login user, as an image has one of its own ("ubuntu", "debian").
 // admin: it may sudo without a password.
 func (g *Guest) AddUser(name string, admin bool) error { return g.box.AddUser(name, admin) }
+
+// Login reports whether a user has that password, for hypervisors whose tools
+// log in.
+func (g *Guest) Login(name, password string) bool { return g.box.Login(name, password) }
 
 // Listens returns the arguments with which the agent's service runs, such as
 // none, or "port /dev/ttyS1", and whether it does.
@@ -152,24 +155,15 @@ func readSeed(path string) (map[string][]byte, error) {
 	if label := strings.TrimSpace(iso.Label()); label != "cidata" {
 		return nil, fmt.Errorf("got the label %q, want cidata", label)
 	}
-	list, err := iso.ReadDir("/")
+	list, err := iso.ReadDir(".")
 	if err != nil {
 		return nil, err
 	}
 	files := map[string][]byte{}
 	for _, e := range list {
-		f, err := iso.OpenFile("/"+e.Name(), os.O_RDONLY)
-		if err != nil {
-			return nil, err
+		if files[e.Name()], err = iso.ReadFile(e.Name()); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name(), err)
 		}
-		data, err := io.ReadAll(io.LimitReader(f, maxSeedFile))
-		if err != nil {
-			return nil, err
-		}
-		files[e.Name()] = data
 	}
 	return files, nil
 }
-
-// maxSeedFile bounds one file of a seed disk.
-const maxSeedFile = 256 << 20

@@ -76,6 +76,8 @@ func New(t testing.TB, tool string, play func(*Call) int) *Host {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", h.bin()+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	// A process that the race detector watches waits a second before it exits.
+	t.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	h.Tool(tool, play)
 	return h
 }
