@@ -41,8 +41,7 @@ func (in *Inside) run(ctx context.Context, c Call) ([]byte, error) {
 // Settle waits until cloud-init is done with the guest, if it has one. With what
 // result does not count: a module that failed is the image's affair.
 func (in *Inside) Settle(ctx context.Context) error {
-	const line = "command -v cloud-init >/dev/null || exit 0; cloud-init status --wait >/dev/null 2>&1 || :"
-	_, err := in.run(ctx, Call{Args: []string{"sh", "-c", line}, Limit: settleLimit})
+	_, err := in.run(ctx, Call{Args: []string{"sh", "-c", settleScript}, Limit: settleLimit})
 	return err
 }
 
