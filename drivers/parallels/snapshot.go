@@ -1,0 +1,204 @@
+package parallels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"assay/drivers/internal/cli"
+	"assay/vm"
+)
+
+// savePrefix begins the names of our snapshots in Parallels, which are not unique
+// there: a snapshot is known by its id.
+const savePrefix = "assay-"
+
+// saveLimit bounds a snapshot of a machine with much memory.
+const saveLimit = 15 * time.Minute
+
+var guid = regexp.MustCompile(`\{[0-9a-fA-F-]{36}\}`)
+
+// KeepsMemory implements vm.MemorySnapshotter.
+func (m *machine) KeepsMemory() {}
+
+// Snapshot implements vm.Snapshotter.
+func (m *machine) Snapshot(ctx context.Context, name string) error {
+	ctx, give, err := m.turn.Take(ctx)
+	if err != nil {
+		return m.wrap("snapshot", err)
+	}
+	defer give()
+	return m.wrap("snapshot", m.save(ctx, name))
+}
+
+func (m *machine) save(ctx context.Context, name string) error {
+	if _, err := m.snapshot(name); err == nil {
+		return fmt.Errorf("%q: %w", name, fs.ErrExist)
+	}
+	m.line.Cut()
+	r, err := m.d.do(ctx, cli.Call{Args: []string{"snapshot", m.uuid, "--name", savePrefix + name}, Limit: saveLimit})
+	if err != nil {
+		return err
+	}
+	id := guid.FindString(string(r.Stdout))
+	known, err := m.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := known[id]; !ok {
+		return fmt.Errorf("%q: prlctl says %.200q, and the machine has no such snapshot", name, r.Text())
+	}
+	m.mu.Lock()
+	m.saved[name] = id
+	m.mu.Unlock()
+	if m.found != "" {
+		m.loan.owe(id)
+	}
+	return m.ready(ctx)
+}
+
+// snapshot returns the id of a snapshot that this machine has made.
+func (m *machine) snapshot(name string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id := m.saved[name]
+	if id == "" {
+		return "", fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+	}
+	return id, nil
+}
+
+// A saved state, as Parallels lists it.
+type savedState struct {
+	Name  string
+	State string // poweron: it has the memory
+}
+
+// snapshots lists the machine's snapshots by id. None is no output at all.
+func (m *machine) snapshots(ctx context.Context) (map[string]savedState, error) {
+	r, err := m.d.do(ctx, call("snapshot-list", m.uuid, "--json"))
+	if err != nil || r.Text() == "" {
+		return nil, err
+	}
+	var known map[string]savedState
+	if err := decode(r.Stdout, &known); err != nil {
+		return nil, fmt.Errorf("prlctl snapshot-list: %w", err)
+	}
+	return known, nil
+}
+
+// Restore implements vm.Snapshotter.
+func (m *machine) Restore(ctx context.Context, name string) error {
+	ctx, give, err := m.turn.Take(ctx)
+	if err != nil {
+		return m.wrap("restore", err)
+	}
+	defer give()
+	return m.wrap("restore", m.restore(ctx, name))
+}
+
+func (m *machine) restore(ctx context.Context, name string) error {
+	id, err := m.snapshot(name)
+	if err != nil {
+		return err
+	}
+	m.line.Cut()
+	if _, err := m.d.do(ctx, cli.Call{Args: []string{"snapshot-switch", m.uuid, "--id", id}, Limit: saveLimit}); err != nil {
+		return err
+	}
+	if err := m.goOn(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	down := m.down
+	m.mu.Unlock()
+	if down { // the snapshot may have been taken before
+		if err := m.pull(ctx, false); err != nil {
+			return err
+		}
+	}
+	return m.ready(ctx)
+}
+
+// goOn lets the machine run, in whichever state a snapshot has left it.
+func (m *machine) goOn(ctx context.Context) error {
+	var state string
+	err := m.d.until(ctx, "the end of the restoring of "+m.name, nil, func(ctx context.Context) (bool, error) {
+		e, err := m.d.find(ctx, m.uuid)
+		state = e.Status
+		return state == running || state == stopped || state == suspended || state == paused, err
+	})
+	switch {
+	case err != nil || state == running:
+		return err
+	case state == paused:
+		return m.d.reach(ctx, m.uuid, running, m.d.run(ctx, "resume", m.uuid))
+	}
+	return m.d.start(ctx, m.uuid)
+}
+
+// Fork implements vm.Forker: a linked clone of the snapshot's disk, which boots.
+func (m *machine) Fork(ctx context.Context, snapshot string, spec vm.Spec) (vm.Machine, error) {
+	ctx, give, err := m.turn.Take(ctx)
+	if err != nil {
+		return nil, m.wrap("fork", err)
+	}
+	defer give()
+	child, err := m.fork(ctx, snapshot, spec)
+	if err != nil {
+		return nil, m.wrap("fork", errors.Join(err, os.RemoveAll(spec.Dir)))
+	}
+	return child, nil
+}
+
+func (m *machine) fork(ctx context.Context, snapshot string, spec vm.Spec) (*machine, error) {
+	id, err := m.snapshot(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	spec.Image, spec.CPUs, spec.Memory, spec.Disk, spec.Network = m.spec.Image, m.spec.CPUs, m.spec.Memory, m.spec.Disk, m.spec.Network
+	parent := m.name
+	if m.found != "" {
+		parent = "" // not ours to keep
+	}
+	child, err := m.d.add(ctx, spec, parent)
+	if err != nil {
+		return nil, err
+	}
+	child.loan = m.loan.take()
+	err = child.clone(ctx, m.uuid, "--linked", "--id", id)
+	if err == nil {
+		err = child.outfit(ctx)
+	}
+	if err == nil && m.socket != "" {
+		err = child.rewire(ctx)
+	}
+	if err == nil {
+		err = child.begin(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, child.Close())
+	}
+	return child, nil
+}
+
+// rewire gives a clone a seed disk, a console and a line of its own.
+func (m *machine) rewire(ctx context.Context) error {
+	if err := m.writeSeed(); err != nil {
+		return err
+	}
+	f, err := m.d.facts(ctx, m.uuid)
+	if err != nil {
+		return err
+	}
+	drives, ports := f.devices("cdrom"), f.devices("serial")
+	if len(drives) == 0 || len(ports) < 2 {
+		return fmt.Errorf("the clone has the devices %s, want a drive and two serial ports", strings.Join(append(drives, ports...), ", "))
+	}
+	return m.wire(ctx, "--device-set", drives[len(drives)-1], ports[0], ports[1])
+}

@@ -1,0 +1,142 @@
+package parallels
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"strings"
+	"time"
+
+	"assay/drivers/internal/cli"
+)
+
+// tool is one of the two commands.
+func tool(command string) cli.Tool {
+	return cli.Tool{
+		Driver: name, Name: command, Places: []string{"/usr/local/bin/" + command}, Errors: complaints,
+		Fix: "brew install --cask parallels", Limit: 3 * time.Minute,
+	}
+}
+
+// complaints are sentences of prlctl in English. In another language they are
+// only failures; whatever depends on them is asked again of the list.
+var complaints = []cli.Pattern{
+	{Text: "could not be found", Kind: fs.ErrNotExist},
+	{Text: "is not registered", Kind: fs.ErrNotExist},
+	{Text: "already exists", Kind: fs.ErrExist},
+	{Text: "Login failed", Kind: cli.ErrDaemon, Fix: `run 'open -a "Parallels Desktop"'`},
+	{Text: "Data synchronization is currently in progress", Kind: cli.ErrDaemon},
+	{Text: "Unable to open new session", Kind: cli.ErrNoTools, Fix: "install Parallels Tools in the guest: prlctl installtools NAME"},
+	{Text: "PrlVmGuest_RunProgram", Kind: cli.ErrNoTools},
+	{Text: "PrlJob_GetRetCode", Kind: cli.ErrNoTools},
+	{Text: "simultaneous logon attempts", Kind: cli.ErrNoTools},
+	{Text: "is not started", Kind: cli.ErrState},
+	{Text: "already started", Kind: cli.ErrState},
+	{Text: "not enough disk space", Kind: cli.ErrNoSpace},
+	{Text: "not enough free disk space", Kind: cli.ErrNoSpace},
+	{Text: "No space left", Kind: cli.ErrNoSpace},
+	{Text: "not enough memory", Kind: cli.ErrNoMemory},
+}
+
+// attempts is how often a call is made that the service cannot take just now.
+const attempts = 5
+
+// do runs prlctl, again if its service is starting or busy.
+func (d *driver) do(ctx context.Context, c cli.Call) (cli.Result, error) {
+	for try := 1; ; try++ {
+		r, err := d.ctl.Do(ctx, c)
+		if !errors.Is(err, cli.ErrDaemon) || try == attempts {
+			return r, err
+		}
+		select {
+		case <-time.After(d.pause):
+		case <-ctx.Done():
+			return r, err
+		}
+	}
+}
+
+// run is do for a call that is only arguments.
+func (d *driver) run(ctx context.Context, args ...string) error {
+	_, err := d.do(ctx, cli.Call{Args: args})
+	return err
+}
+
+// yes answers a question on standard input.
+func yes() io.Reader { return strings.NewReader("y\n") }
+
+// until waits until done reports true. failed is what the command said that was
+// to bring that about: if it did not, that is the reason.
+func (d *driver) until(ctx context.Context, what string, failed error, done func(context.Context) (bool, error)) error {
+	limit := d.boot
+	if failed != nil {
+		limit = 2 * d.pause // it may have worked all the same
+	}
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := cli.Until(inner, what, func(ctx context.Context) (bool, error, error) {
+		ok, err := done(ctx)
+		if err != nil && ctx.Err() != nil {
+			err = nil // the end of the waiting is no answer
+		}
+		return ok, failed, err
+	})
+	if err != nil && failed != nil && ctx.Err() == nil {
+		return failed
+	}
+	return err
+}
+
+var versionWord = regexp.MustCompile(`prlctl version (\d+(?:\.\d+)+)`)
+
+// version returns "26.3.2".
+func (d *driver) version(ctx context.Context) (string, error) {
+	r, err := d.ctl.Run(ctx, "--version")
+	if err != nil {
+		return "", err
+	}
+	m := versionWord.FindSubmatch(r.Stdout)
+	if m == nil {
+		return "", fmt.Errorf("prlctl --version: got %.80q, want \"prlctl version N.N.N\"", r.Text())
+	}
+	return string(m[1]), nil
+}
+
+// edition returns what the licence is for, such as "pro"; "" if nobody says.
+func (d *driver) edition(ctx context.Context) string {
+	r, err := d.srv.Run(ctx, "info", "--license", "--json")
+	if err != nil {
+		return "" // it is a detail
+	}
+	var license struct {
+		Edition string `json:"edition"`
+	}
+	if decode(r.Stdout, &license) != nil {
+		return ""
+	}
+	return license.Edition
+}
+
+// decode reads JSON that may have other bytes before and behind it, and control
+// characters within.
+func decode(data []byte, v any) error {
+	from, to := bytes.IndexAny(data, "[{"), bytes.LastIndexAny(data, "]}")
+	if from < 0 || to < from {
+		return fmt.Errorf("got %.200q, want JSON", data)
+	}
+	clean := bytes.Map(func(r rune) rune {
+		if r < ' ' {
+			return -1
+		}
+		return r
+	}, data[from:to+1])
+	if err := json.Unmarshal(clean, v); err != nil {
+		return fmt.Errorf("got %.200q: %w", clean, err)
+	}
+	return nil
+}
