@@ -8,6 +8,7 @@ import (
 	"assay/capture"
 	"assay/drivers/fake"
 	"assay/drivers/internal/cli"
+	"assay/drivers/parallels"
 	"assay/drivers/qemu"
 	"assay/guest"
 	"assay/vm"
@@ -18,7 +19,7 @@ import (
 // agents returns the program for guests of an architecture (GOARCH), which goes
 // into machines whose image has none.
 func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver {
-	_ = cli.Config{Home: home, Agents: agents}
+	cfg := cli.Config{Home: home, Agents: agents}
 	return []vm.Driver{
 		qemu.New(qemu.Config{
 			TemplateDir:   templates(home),
@@ -26,6 +27,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 			TemplateLimit: templateLimit,
 			Warm:          observe,
 		}),
+		parallels.New(cfg),
 		fake.New(),
 	}
 }
