@@ -51,6 +51,7 @@ func program(t *testing.T, scripts map[string]string) {
 		}
 	}
 	t.Setenv("PATH", dir)
+	t.Setenv("ASSAY_QEMU", "")
 }
 
 func TestProbeNamesWhatIsMissing(t *testing.T) {
