@@ -8,6 +8,7 @@ import (
 	"assay/capture"
 	"assay/drivers/fake"
 	"assay/drivers/internal/cli"
+	"assay/drivers/multipass"
 	"assay/drivers/parallels"
 	"assay/drivers/qemu"
 	"assay/guest"
@@ -27,6 +28,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 			TemplateLimit: templateLimit,
 			Warm:          observe,
 		}),
+		multipass.New(cfg),
 		parallels.New(cfg),
 		fake.New(),
 	}
