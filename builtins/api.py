@@ -48,6 +48,20 @@ class Machine:
           path: absolute, or below ~
         """
 
+    def can(self, ability: str) -> bool:
+        """Whether it has an ability. A script that asks first runs on drivers with fewer of them.
+
+        Args:
+          ability: "snapshot", "memory" (of snapshots), "fork", "console", "screenshot", "network", "suspend", "usage" or "disk"
+        """
+
+    def lacks(self, ability: str) -> str:
+        """Why it has no such ability, and what can be done instead; empty if it has it.
+
+        Args:
+          ability: "snapshot", "memory" (of snapshots), "fork", "console", "screenshot", "network", "suspend", "usage" or "disk"
+        """
+
 
 class GuestPath:
     """A path in a machine. Machine.path makes one."""
@@ -312,7 +326,7 @@ class Network:
     """What a machine may reach. allow(…) makes one."""
 
 
-def launch(image: str | Snapshot = None, *, name: str = None, cpus: int = None, memory: str = None, disk: str = None, network: str | Network = None, driver: str = None, cold: bool = False) -> Machine:
+def launch(image: str | Snapshot = None, *, name: str = None, cpus: int = None, memory: str = None, disk: str = None, network: str | Network = None, driver: str = None, cold: bool = False, fit: bool = False, existing: str = None, undo: bool = True) -> Machine:
     """Makes a machine from an image, or forks one from a snapshot, and returns it when its agent answers.
     It waits until the host has room for the machine, which lives until the test ends.
 
@@ -325,6 +339,9 @@ def launch(image: str | Snapshot = None, *, name: str = None, cpus: int = None, 
       network: what the machine may reach: "none", "open" or allow(HOST…); default: none
       driver: driver to use; default: the one that the test runs on
       cold: boot, even if a booted template could be cloned
+      fit: take less where the host has not as much as asked for
+      existing: the driver's name of a machine that you made: it is used instead of a new one, and left as it was
+      undo: with existing: take back what the test wrote when it ends, if the driver has snapshots
     """
 
 
@@ -358,7 +375,8 @@ def transfer(src: str | GuestPath, dst: str | GuestPath, *, user: str = None) ->
 
 def snapshot(machine: Machine, name: str = None) -> Snapshot:
     """Saves the whole state of a running machine, memory and disk. The machine runs on.
-    restore goes back to it; launch makes new machines from it.
+    restore goes back to it; launch makes new machines from it. Where the machine cannot
+    save its memory (m.can("memory")), the disk is saved, and the guest may restart.
 
     Args:
       machine: machine to save

@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,10 @@ type launchArgs struct {
 	Network network     `star:"network?" help:"what the machine may reach: \"none\", \"open\" or allow(HOST…); default: none"`
 	Driver  string      `star:"driver?" help:"driver to use; default: the one that the test runs on"`
 	Cold    bool        `star:"cold?" help:"boot, even if a booted template could be cloned"`
+	Fit     bool        `star:"fit?" help:"take less where the host has not as much as asked for"`
+
+	Existing string `star:"existing?" help:"the driver's name of a machine that you made: it is used instead of a new one, and left as it was"`
+	Undo     bool   `star:"undo?" help:"with existing: take back what the test wrote when it ends, if the driver has snapshots"`
 }
 
 // The machine that a script gets which asks for nothing.
@@ -36,7 +41,9 @@ const (
 var launch = engine.Func("launch", "Machine",
 	"Makes a machine from an image, or forks one from a snapshot, and returns it when its agent answers.\n"+
 		"It waits until the host has room for the machine, which lives until the test ends.",
-	launchArgs{}, runLaunch)
+	launchArgs{Undo: true}, runLaunch).Needing(
+	engine.Need{Ability: string(vm.CapFork), Param: "image", Type: "Snapshot"},
+	engine.Need{Ability: engine.Existing, Param: "existing", NoImage: true})
 
 func runLaunch(ctx context.Context, s *engine.Session, a launchArgs) (starlark.Value, error) {
 	if a.CPUs < 0 {
@@ -62,15 +69,16 @@ func runLaunch(ctx context.Context, s *engine.Session, a launchArgs) (starlark.V
 
 // boot launches or forks the machine.
 func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, error) {
-	if a.Image.snapshot != nil {
+	switch {
+	case a.Existing != "":
+		return a.adopt(ctx, s)
+	case a.Image.snapshot != nil:
 		return a.fork(ctx, s)
 	}
-	name := a.Image.name
-	if name == "" {
-		name = s.Image()
-	}
+	name := cmp.Or(a.Image.name, s.Image())
+	driver := cmp.Or(a.Driver, s.Driver())
 	s.Describe(name, "")
-	img, err := s.Resolve(name)
+	img, err := s.Resolve(ctx, driver, name)
 	if missing := (*images.NotFoundError)(nil); errors.As(err, &missing) && missing.Next == "" {
 		return nil, engine.Scriptf("launch: for parameter image: %w", err)
 	}
@@ -85,11 +93,7 @@ func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, erro
 	if spec.Memory == 0 {
 		spec.Memory = defaultMemory
 	}
-	driver := a.Driver
-	if driver == "" {
-		driver = s.Driver()
-	}
-	m, spec, err := s.Launch(ctx, driver, spec)
+	m, spec, err := s.Launch(ctx, driver, spec, a.Fit)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +103,14 @@ func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, erro
 // fork makes a twin of a saved machine. What the twin is, the snapshot says.
 func (a launchArgs) fork(ctx context.Context, s *engine.Session) (*Machine, error) {
 	snap := a.Image.snapshot
-	if a.CPUs != 0 || a.Memory != 0 || a.Disk != 0 || a.Network.Mode != "" || a.Driver != "" || a.Cold {
+	if a.shapes() || a.Driver != "" {
 		return nil, engine.Scriptf("launch: for parameter image: got a snapshot and other parameters, want no other than name; a fork is like its parent")
 	}
 	s.Describe(snap.String(), snap.machine.vm.ID())
 	p := snap.machine
+	if err := p.need(s, "launch", vm.CapFork); err != nil {
+		return nil, err
+	}
 	spec := vm.Spec{Name: a.Name, Image: p.image, CPUs: p.record.CPUs, Memory: p.record.Memory, Disk: p.record.Disk}
 	m, spec, err := s.Fork(ctx, p.record.Driver, p.vm, snap.name, spec)
 	if err != nil {
@@ -113,6 +120,29 @@ func (a launchArgs) fork(ctx context.Context, s *engine.Session) (*Machine, erro
 	fork.host = p.host
 	fork.record.Parent, fork.record.Network = snap.String(), p.record.Network
 	return fork, nil
+}
+
+// shapes reports whether a parameter is given that says what to make.
+func (a launchArgs) shapes() bool {
+	return a.CPUs != 0 || a.Memory != 0 || a.Disk != 0 || a.Network.Mode != "" || a.Cold || a.Fit
+}
+
+// adopt takes a machine that somebody else made. Its noise is its own: its image,
+// if it ever had one, is not known here.
+func (a launchArgs) adopt(ctx context.Context, s *engine.Session) (*Machine, error) {
+	if a.shapes() || a.Image.name != "" || a.Image.snapshot != nil {
+		return nil, engine.Scriptf("launch: for parameter existing: got other parameters too, want no other than name, driver and undo; the machine is what it is")
+	}
+	driver := cmp.Or(a.Driver, s.Driver())
+	s.Describe(a.Existing, "")
+	spec := vm.Spec{Name: a.Name, Image: vm.Image{Name: engine.Existing + "/" + a.Existing, Digest: engine.Existing + ":" + driver + ":" + a.Existing}}
+	m, spec, err := s.Adopt(ctx, driver, a.Existing, spec, a.Undo)
+	if err != nil {
+		return nil, err
+	}
+	found := newMachine(s, m, driver, spec)
+	found.adopted, found.record.Network = true, ""
+	return found, nil
 }
 
 func newMachine(s *engine.Session, m vm.Machine, driver string, spec vm.Spec) *Machine {
@@ -126,7 +156,8 @@ func newMachine(s *engine.Session, m vm.Machine, driver string, spec vm.Spec) *M
 }
 
 // greet learns what the new guest is, and gives it its identity, unless the
-// driver has: then it bears its name already.
+// driver has: then it bears its name already. A machine that somebody else made
+// keeps its own.
 func (m *Machine) greet(ctx context.Context) error {
 	err := m.use(ctx, func(c *guest.Client) (err error) {
 		var told bool
@@ -136,7 +167,7 @@ func (m *Machine) greet(ctx context.Context) error {
 		return err
 	})
 	m.record.OS = m.info.OS
-	if err != nil || m.info.Hostname == m.name {
+	if err != nil || m.adopted || m.info.Hostname == m.name {
 		return err
 	}
 	return m.renew(ctx, true)

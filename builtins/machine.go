@@ -32,6 +32,7 @@ type Machine struct {
 	image   vm.Image
 	info    guest.Info
 	ran     atomic.Bool   // a command was run in it
+	adopted bool          // somebody else made it
 	host    *capture.Host // shared with its forks
 
 	captured atomic.Bool // it was looked at, or is just now
@@ -59,7 +60,39 @@ var machineType = &engine.Type{
 		engine.Field("memory", "int", "The memory in bytes.", func(m *Machine) starlark.Value { return starlark.MakeInt64(m.record.Memory) }),
 		engine.Method("path", "GuestPath", `A path in this machine, for transfer. "~" is the user's home.`, pathArgs{},
 			func(m *Machine, a pathArgs) (starlark.Value, error) { return newGuestPath(m, a.Path) }),
+		engine.Method("can", "bool", "Whether it has an ability. A script that asks first runs on drivers with fewer of them.", abilityArgs{},
+			func(m *Machine, a abilityArgs) (starlark.Value, error) {
+				why, err := m.lacks(a.Ability)
+				return starlark.Bool(why == ""), err
+			}),
+		engine.Method("lacks", "str", "Why it has no such ability, and what can be done instead; empty if it has it.", abilityArgs{},
+			func(m *Machine, a abilityArgs) (starlark.Value, error) {
+				why, err := m.lacks(a.Ability)
+				return starlark.String(why), err
+			}),
 	},
+}
+
+type abilityArgs struct {
+	Ability string `star:"ability" help:"\"snapshot\", \"memory\" (of snapshots), \"fork\", \"console\", \"screenshot\", \"network\", \"suspend\", \"usage\" or \"disk\""`
+}
+
+// lacks says why the machine has no such ability; "" if it has it.
+func (m *Machine) lacks(ability string) (string, error) {
+	why, err := m.session.Lack(m.vm, m.record.Driver, ability)
+	if err != nil {
+		return "", engine.Scriptf("for parameter ability: %w", err)
+	}
+	return why, nil
+}
+
+// need is the error of a verb whose machine lacks an ability.
+func (m *Machine) need(s *engine.Session, verb string, ability vm.Capability) error {
+	why, err := s.Lack(m.vm, m.record.Driver, string(ability))
+	if err == nil && why != "" {
+		err = engine.Scriptf("%s: %s: %s", verb, m.name, why)
+	}
+	return err
 }
 
 type pathArgs struct {

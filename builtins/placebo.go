@@ -150,17 +150,24 @@ func (m *Machine) wantsTwin(ctx context.Context, s *engine.Session, scope string
 }
 
 // twinSnapshot is a name that no script can give.
-const twinSnapshot = ".twin"
+const twinSnapshot = ownPrefix + "twin"
 
 // startTwin saves the machine as it is now and makes a twin of it, beside the
 // script. It returns nil if there will be none. A twin is never in the way: what
 // goes wrong with it is told and makes no difference to the test.
 func (m *Machine) startTwin(ctx context.Context, s *engine.Session, only []string, scope string) *twin {
+	if m.adopted || !m.wantsTwin(ctx, s, scope) {
+		return nil // what somebody else made is not copied
+	}
+	// A snapshot that restarts the guest would be in the test's way.
+	for _, ability := range []vm.Capability{vm.CapSnapshot, vm.CapMemory, vm.CapFork} {
+		if why, _ := s.Lack(m.vm, m.record.Driver, string(ability)); why != "" { // the word is one
+			s.Log(fmt.Sprintf("placebo: %s: it gets no twin: %s; what is noise, earlier placebos tell, and \"assay placebo %s\" makes more", m.name, why, m.image.Name))
+			return nil
+		}
+	}
 	saver, err := vm.As[vm.Snapshotter](m.vm)
 	if err != nil {
-		return nil
-	}
-	if _, err := vm.As[vm.Forker](m.vm); err != nil || !m.wantsTwin(ctx, s, scope) {
 		return nil
 	}
 	s.Phase("saving the machine for its placebo")

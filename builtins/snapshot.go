@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
+	"strings"
 
 	"go.starlark.net/starlark"
 
@@ -20,9 +22,14 @@ type snapshotArgs struct {
 
 var snapshotName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
+// ownPrefix begins the names of snapshots that assay takes for itself. They are
+// plain words, because hypervisors have rules of their own for names.
+const ownPrefix = "assay-"
+
 var snapshot = engine.Func("snapshot", "Snapshot",
 	"Saves the whole state of a running machine, memory and disk. The machine runs on.\n"+
-		"restore goes back to it; launch makes new machines from it.",
+		"restore goes back to it; launch makes new machines from it. Where the machine cannot\n"+
+		"save its memory (m.can(\"memory\")), the disk is saved, and the guest may restart.",
 	snapshotArgs{},
 	func(ctx context.Context, s *engine.Session, a snapshotArgs) (starlark.Value, error) {
 		m := a.Machine
@@ -34,9 +41,12 @@ var snapshot = engine.Func("snapshot", "Snapshot",
 		if !snapshotName.MatchString(a.Name) {
 			return nil, engine.Scriptf("snapshot: for parameter name: got %q, want at most 40 of a-z, 0-9 and -", a.Name)
 		}
-		saver, err := vm.As[vm.Snapshotter](m.vm)
+		if strings.HasPrefix(a.Name, ownPrefix) {
+			return nil, engine.Scriptf("snapshot: for parameter name: got %q, want one that does not begin with %q", a.Name, ownPrefix)
+		}
+		saver, err := m.saver(s, "snapshot")
 		if err != nil {
-			return nil, fmt.Errorf("snapshot: %w", err)
+			return nil, err
 		}
 		m.hangUp()
 		err = saver.Snapshot(ctx, a.Name)
@@ -46,8 +56,19 @@ var snapshot = engine.Func("snapshot", "Snapshot",
 		if err != nil {
 			return nil, fmt.Errorf("snapshot: %s: %w", m.name, err)
 		}
+		if !slices.Contains(vm.Of(m.vm), vm.CapMemory) {
+			s.Log(fmt.Sprintf("snapshot: %s as %s: its disk is saved, its memory is not; what ran in it may have been restarted", m.name, a.Name))
+		}
 		return &Snapshot{m, a.Name}, nil
-	})
+	}).Needing(engine.Need{Ability: string(vm.CapSnapshot)})
+
+// saver returns the machine as one that can be saved.
+func (m *Machine) saver(s *engine.Session, verb string) (vm.Snapshotter, error) {
+	if err := m.need(s, verb, vm.CapSnapshot); err != nil {
+		return nil, err
+	}
+	return vm.As[vm.Snapshotter](m.vm)
+}
 
 type restoreArgs struct {
 	Machine  *Machine  `star:"machine" help:"machine to take back"`
@@ -63,9 +84,9 @@ var restore = engine.Func("restore", "None",
 		if a.Snapshot.machine != m {
 			return nil, engine.Scriptf("restore: for parameter snapshot: got one of %s, want one of %s; launch(snapshot) makes a new machine", a.Snapshot.machine.name, m.name)
 		}
-		saver, err := vm.As[vm.Snapshotter](m.vm)
+		saver, err := m.saver(s, "restore")
 		if err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
+			return nil, err
 		}
 		m.hangUp()
 		if err := saver.Restore(ctx, a.Snapshot.name); err != nil {
@@ -75,7 +96,7 @@ var restore = engine.Func("restore", "None",
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 		return starlark.None, nil
-	})
+	}).Needing(engine.Need{Ability: string(vm.CapSnapshot)})
 
 // A Snapshot is a saved state of a machine, as scripts see it.
 type Snapshot struct {

@@ -16,6 +16,7 @@ type Builtin struct {
 	Params []Param
 	Result string // type of what it returns, as stubs spell it
 
+	needs []Need
 	value bool // makes a value: no step, allowed wherever the script is evaluated
 	call  caller
 }

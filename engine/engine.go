@@ -22,12 +22,16 @@ import (
 // Env is what the engine is given by whoever wires the program together. The
 // parent and its children are given equal ones.
 type Env struct {
-	Drivers  []vm.Driver         // the first is the default
+	Drivers  []vm.Driver         // the first is the default, unless Choose says otherwise
 	Images   Images              // where images come from
 	Builtins []Builtin           // the verbs
 	Values   starlark.StringDict // predeclared values beside the verbs
 	Stdlib   fs.FS               // what load("@stdlib//…") reads
 	StateDir string              // run/ in it holds the folders of live machines
+
+	// Choose, if set, names the driver for scripts that name none, where the user
+	// named none either. It is asked at most once for a plan.
+	Choose func(ctx context.Context) (driver string, err error)
 
 	// Host bounds what the machines of a run may use together; zero fields are
 	// measured.
@@ -54,6 +58,13 @@ type Images interface {
 	// Match expands names and globs, in version order. A glob that matches
 	// nothing, or an unknown name, is an error.
 	Match(globs []string) ([]string, error)
+}
+
+// DriverImages are Images that have more for some drivers than for others.
+type DriverImages interface {
+	Images
+	// For returns the images that a driver can boot; ctx is theirs, too.
+	For(ctx context.Context, d vm.Driver) Images
 }
 
 // Keep says which cells keep their machines until the user lets go of them.
@@ -83,6 +94,7 @@ type Options struct {
 	Keep     Keep              // default: KeepNever
 	Timeout  time.Duration     // of each cell; default: DefaultTimeout
 	Placebo  PlaceboPolicy     // default: PlaceboAuto
+	Fit      bool              // machines that are larger than the host shrink until they fit
 	Command  []string          // argv as the user typed it, for the record
 	Child    []string          // argv that starts ServeChild; empty: scripts are evaluated in this process
 }

@@ -27,6 +27,8 @@ type sheet struct {
 	Active   bool      `json:"active"`   // its top level calls a verb
 	Images   []string  `json:"images"`   // names and globs
 	Driver   string    `json:"driver"`   // empty: the default
+	Needs    []need    `json:"needs"`    // abilities, declared or seen in its text
+	NoImage  bool      `json:"no_image"` // it launches only machines that are there already
 	Variants []variant `json:"variants"` // in the script's order
 	Digest   string    `json:"digest"`
 }
@@ -70,7 +72,8 @@ func (s *Session) inspect(l *loader) (sheet, error) {
 	if err != nil && !active {
 		return sheet{}, err
 	}
-	sh := sheet{Tests: tests(file), Active: active, Digest: l.digest()}
+	sh := sheet{Tests: tests(file), Active: active, Digest: l.digest(), NoImage: bootsNone(file, s.env.Builtins)}
+	sh.Needs = scanNeeds(file, s.env.Builtins, sh.Tests)
 	return sh, sh.settings(name, globals)
 }
 
@@ -94,6 +97,7 @@ func (sh *sheet) settings(script string, globals starlark.StringDict) error {
 		{"images", func(v starlark.Value) (err error) { sh.Images, err = words(v); return err }},
 		{"driver", func(v starlark.Value) (err error) { sh.Driver, err = word(v); return err }},
 		{"variants", sh.readVariants},
+		{"needs", func(v starlark.Value) error { return sh.readNeeds(script, v) }},
 	} {
 		v := globals[x.name]
 		if v == nil || v == starlark.None {
@@ -161,6 +165,21 @@ func (sh *sheet) readVariants(v starlark.Value) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		sh.Variants = append(sh.Variants, variant{name, params})
+	}
+	return nil
+}
+
+// readNeeds reads the abilities that a script declares.
+func (sh *sheet) readNeeds(script string, v starlark.Value) error {
+	list, err := words(v)
+	if err != nil {
+		return err
+	}
+	for _, word := range list {
+		if err := checkAbility(word, append(abilities(), Existing)); err != nil {
+			return err
+		}
+		sh.Needs = append(sh.Needs, need{Ability: word, Position: script})
 	}
 	return nil
 }

@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"assay"
-	"assay/near"
 	"assay/vm"
 )
 
@@ -24,35 +25,30 @@ type machine struct {
 	line   net.Listener         // its control socket, if a verb asked for one
 	waited func() time.Duration // for a processor of the host, since the launch
 	twin   bool                 // no part of the test: see Session.Twin
-}
-
-// driver returns the driver that scripts call name.
-func (e Env) driver(name string) (vm.Driver, error) {
-	known := map[string]vm.Driver{}
-	var names []string
-	for _, d := range e.Drivers {
-		known[d.Name()] = d
-		names = append(names, d.Name())
-	}
-	d, ok := known[name]
-	if ok {
-		return d, nil
-	}
-	if word := near.Name(name, names); word != "" {
-		return nil, Scriptf("driver: %s: no such driver; did you mean %s?", name, word)
-	}
-	return nil, Scriptf("driver: %s: no such driver, want one of %s", name, strings.Join(names, ", "))
+	found  *adoption            // somebody else made it; nil: this cell did
 }
 
 // Launch makes a machine that lives no longer than the cell, and returns it with
 // its spec, in which Name, if it was empty, Owner, Dir and Progress are filled
-// in. It waits until the host has room for the machine.
-func (s *Session) Launch(ctx context.Context, driver string, spec vm.Spec) (vm.Machine, vm.Spec, error) {
+// in. It waits until the host has room for the machine. If fit is set, or the user
+// said so, a request that is larger than the host shrinks until it fits.
+func (s *Session) Launch(ctx context.Context, driver string, spec vm.Spec, fit bool) (vm.Machine, vm.Spec, error) {
 	d, err := s.env.driver(driver)
 	if err != nil {
 		return nil, spec, err
 	}
-	return s.own(ctx, driver, spec, missing(ctx, d, spec), func(spec vm.Spec) (vm.Machine, error) { return d.Launch(ctx, spec) })
+	for {
+		m, made, err := s.own(ctx, driver, spec, missing(ctx, d, spec), func(spec vm.Spec) (vm.Machine, error) { return d.Launch(ctx, spec) })
+		smaller, what, ok := shrink(spec, err)
+		switch {
+		case !ok:
+			return m, made, err
+		case !fit && !s.job.Fit:
+			return m, made, fmt.Errorf("%w; %s would fit: \"assay run --fit\" and launch(fit = True) take it", err, what)
+		}
+		s.Log(fmt.Sprintf("%v; taking %s", err, what))
+		spec = smaller
+	}
 }
 
 // Fork makes a machine from a snapshot of parent, which driver made from spec's
@@ -72,20 +68,57 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, template
 	if err != nil {
 		return nil, spec, err
 	}
+	started := s.announce(&spec, driver)
 	if err := s.reserve(ctx, spec, template); err != nil {
-		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
+		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, s.unmake(spec, started)))
 	}
-	s.Phase("starting")
+	spec.Progress("starting")
 	m, err := launch(spec)
 	if template != "" {
 		s.host.launched(template, err == nil)
 	}
 	if err != nil {
 		s.host.release(spec.CPUs, spec.Memory)
-		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, os.RemoveAll(spec.Dir)))
+		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, s.unmake(spec, started)))
 	}
+	started()
 	own := &machine{Machine: m, spec: spec, driver: driver, waited: waiting(m)}
 	return own, spec, s.book(own)
+}
+
+// announce lets others see a machine that is being made: spec's Progress tells
+// them how far it is. Nobody is told after started was called, nor that this
+// could not be told.
+func (s *Session) announce(spec *vm.Spec, driver string) (started func()) {
+	l := Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: spec.Name, Image: spec.Image.Name, Driver: driver, PID: os.Getpid(), Started: time.Now()}
+	var mu sync.Mutex
+	over := false
+	told := spec.Progress
+	spec.Progress = func(phase string) {
+		told(phase)
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			l.Starting = phase
+			_ = writeLive(s.ledger(l.Name), l)
+		}
+	}
+	spec.Progress("waiting for processors and memory")
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}
+}
+
+// unmake removes what is left of a launch that failed.
+func (s *Session) unmake(spec vm.Spec, started func()) error {
+	started()
+	err := os.Remove(s.ledger(spec.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, os.RemoveAll(spec.Dir))
 }
 
 // book notes a machine that lives.
@@ -245,14 +278,14 @@ func (s *Session) closeMachine(m *machine) error {
 		s.saveConsole(m)
 	}
 	done := make(chan error, 1)
-	go func() { done <- m.Close() }()
+	go func() { done <- errors.Join(m.undo(), m.Close()) }()
 	var err error
 	select {
 	case err = <-done:
-	case <-time.After(closeTime):
-		err = fmt.Errorf("still there after %s", closeTime)
+	case <-time.After(m.closeTime()):
+		err = fmt.Errorf("still there after %s", m.closeTime())
 	}
-	s.host.release(m.spec.CPUs, m.spec.Memory)
+	s.letGo(m)
 	if err != nil {
 		return fmt.Errorf("close: %s: %w", m.spec.Name, err)
 	}

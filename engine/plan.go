@@ -12,10 +12,15 @@ import (
 	"strings"
 
 	"assay"
+	"assay/vm"
 )
 
 // DefaultImage is what a script runs on when nobody says otherwise.
 const DefaultImage = "debian-12"
+
+// NoImage stands for the image of cells that launch only machines which are there
+// already.
+const NoImage = "existing"
 
 // Plan returns the cells that Run would run, in order. No machine starts. A
 // wrong script is a *ScriptError, an empty plan ErrNothing.
@@ -33,6 +38,7 @@ type planner struct {
 	opt     Options
 	inspect func(context.Context, query) (sheet, error)
 	jobs    []job
+	chosen  string // driver, for scripts that name none
 }
 
 func plan(ctx context.Context, env Env, opt Options) ([]job, error) {
@@ -75,23 +81,30 @@ func (p *planner) script(ctx context.Context, src source) error {
 	if src.found && len(sh.Tests) == 0 && !sh.Active {
 		return nil // a module that other scripts load
 	}
-	images, err := p.images(sh)
-	if err != nil {
-		return &ScriptError{Err: err}
-	}
-	driver, err := p.driver(sh)
+	d, err := p.driver(ctx, sh)
 	if err != nil {
 		return err
+	}
+	images, err := p.images(ctx, sh, d)
+	if err != nil {
+		return &ScriptError{Err: err}
 	}
 	tests := sh.Tests
 	if len(tests) == 0 {
 		tests = []string{""}
 	}
 	for _, test := range tests {
+		before := len(p.jobs)
 		for _, image := range images {
 			for _, v := range p.variants(sh) {
-				p.add(src, assay.Cell{Script: src.name, Digest: sh.Digest, Test: test, Image: image, Driver: driver, Variant: v.Name, Params: v.Params})
+				p.add(src, assay.Cell{Script: src.name, Digest: sh.Digest, Test: test, Image: image, Driver: d.Name(), Variant: v.Name, Params: v.Params})
 			}
+		}
+		if len(p.jobs) == before {
+			continue
+		}
+		if err := p.checkNeeds(ctx, sh, test, d); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -108,7 +121,7 @@ func (p *planner) add(src source, c assay.Cell) {
 		return
 	}
 	p.jobs = append(p.jobs, job{RunID: p.opt.RunID, Index: len(p.jobs) + 1, Cell: c, Path: src.path,
-		Given: p.opt.Params, Dir: p.opt.Dir, Timeout: p.opt.Timeout, Keep: p.opt.Keep, Placebo: p.opt.Placebo})
+		Given: p.opt.Params, Dir: p.opt.Dir, Timeout: p.opt.Timeout, Keep: p.opt.Keep, Placebo: p.opt.Placebo, Fit: p.opt.Fit})
 }
 
 func cellID(c assay.Cell) string {
@@ -123,27 +136,19 @@ func cellID(c assay.Cell) string {
 	return id
 }
 
-func (p *planner) images(sh sheet) ([]string, error) {
+func (p *planner) images(ctx context.Context, sh sheet, d vm.Driver) ([]string, error) {
 	globs := p.opt.Images
 	if len(globs) == 0 {
 		globs = sh.Images
 	}
-	if len(globs) == 0 {
+	switch {
+	case len(globs) > 0:
+	case sh.NoImage:
+		return []string{NoImage}, nil
+	default:
 		globs = []string{DefaultImage}
 	}
-	return p.env.Images.Match(globs)
-}
-
-func (p *planner) driver(sh sheet) (string, error) {
-	name := p.opt.Driver
-	if name == "" {
-		name = sh.Driver
-	}
-	if name == "" && len(p.env.Drivers) > 0 {
-		name = p.env.Drivers[0].Name()
-	}
-	_, err := p.env.driver(name)
-	return name, err
+	return p.env.images(ctx, d).Match(globs)
 }
 
 // variants returns the script's variants that the user asked for, and one

@@ -148,7 +148,7 @@ func runInChild(ctx context.Context, env Env, argv []string, j job, s *seat) *as
 func sweepOwner(env Env, j job) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	return sweep(ctx, env.Drivers, []string{j.owner()})
+	return sweep(ctx, env.Drivers, env.StateDir, []string{j.owner()})
 }
 
 // A watch is what a parent knows of a cell while a child runs it.

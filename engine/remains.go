@@ -18,7 +18,7 @@ func Remains(stateDir, id string) (until time.Time, machines map[string][]assay.
 		until = latest(until, lastChange(dir))
 		ledgers, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*.json")) // the pattern is well-formed
 		for _, file := range ledgers {
-			if l, err := readLive(file); err == nil {
+			if l, err := readLive(file); err == nil && l.Starting == "" {
 				machines[l.Cell] = append(machines[l.Cell], l.record())
 			}
 		}

@@ -24,12 +24,14 @@ type Live struct {
 	Run     string    `json:"run"`
 	Cell    string    `json:"cell"`
 	Name    string    `json:"name"`
-	ID      string    `json:"id"` // the hypervisor's
+	ID      string    `json:"id"` // the hypervisor's; empty while it is being made
 	Image   string    `json:"image"`
 	Driver  string    `json:"driver"`
 	PID     int       `json:"pid"` // of the process that owns it
 	Started time.Time `json:"started"`
 	Socket  string    `json:"socket,omitempty"` // DialLive's, if the verbs serve it
+
+	Starting string `json:"starting,omitempty"` // what its launch is doing, if that goes on
 
 	Machine *assay.Machine `json:"machine,omitempty"` // its record, once its guest has answered
 }
@@ -132,7 +134,7 @@ func Collect(ctx context.Context, drivers []vm.Driver, stateDir, id string) (int
 	for _, cell := range cellDirs(path) {
 		owners = append(owners, filepath.Base(cell))
 	}
-	n, err := sweep(ctx, drivers, owners)
+	n, err := sweep(ctx, drivers, stateDir, owners)
 	if err != nil {
 		return n, fmt.Errorf("gc: %w", err)
 	}
@@ -142,21 +144,35 @@ func Collect(ctx context.Context, drivers []vm.Driver, stateDir, id string) (int
 	return n, err
 }
 
-// sweep asks every driver to destroy what the owners left behind.
-func sweep(ctx context.Context, drivers []vm.Driver, owners []string) (int, error) {
+// sweep asks every driver to destroy what the owners left behind. That a driver
+// cannot be used now matters only if an owner's ledgers say that it was.
+func sweep(ctx context.Context, drivers []vm.Driver, stateDir string, owners []string) (int, error) {
 	total := 0
 	var errs []error
 	for _, d := range drivers {
 		for _, owner := range owners {
 			n, err := d.Sweep(ctx, owner)
 			total += n
+			if gone := (*vm.UnavailableError)(nil); errors.As(err, &gone) && !hasUsed(stateDir, owner, d.Name()) {
+				continue
+			}
 			errs = append(errs, err)
 		}
 	}
 	return total, errors.Join(errs...)
 }
 
-// LiveMachines lists the machines of all live runs, oldest first.
+// hasUsed reports whether an owner has a machine of a driver in its books.
+func hasUsed(stateDir, owner, driver string) bool {
+	files, _ := filepath.Glob(filepath.Join(escapeGlob(stateDir), "run", owner, "*.json")) // the pattern is well-formed
+	return slices.ContainsFunc(files, func(file string) bool {
+		l, err := readLive(file)
+		return err != nil || l.Driver == driver
+	})
+}
+
+// LiveMachines lists the machines of all live runs, oldest first, also those that
+// are being made.
 func LiveMachines(stateDir string) []Live {
 	var all []Live
 	for _, id := range LiveRuns(stateDir) {

@@ -74,6 +74,7 @@ type job struct {
 	Timeout time.Duration     `json:"timeout"`
 	Keep    Keep              `json:"keep"`
 	Placebo PlaceboPolicy     `json:"placebo"`
+	Fit     bool              `json:"fit"`
 }
 
 // owner names the cell to drivers, so that what it left behind can be swept
@@ -90,8 +91,32 @@ func (s *Session) Test() string { return cmp.Or(s.job.Cell.Test, s.job.Cell.Scri
 // Driver returns the name of the cell's driver.
 func (s *Session) Driver() string { return s.job.Cell.Driver }
 
-// Resolve returns a built image by its name.
-func (s *Session) Resolve(name string) (vm.Image, error) { return s.env.Images.Resolve(name) }
+// Resolve returns the image that a driver boots by that name.
+func (s *Session) Resolve(ctx context.Context, driver, name string) (vm.Image, error) {
+	d, err := s.env.driver(driver)
+	if err != nil {
+		return vm.Image{}, err
+	}
+	return s.env.images(ctx, d).Resolve(name)
+}
+
+// Lack says why a driver's machine has no such ability, and what can be done
+// instead; "" if it has it. An unknown word is an error.
+func (s *Session) Lack(m vm.Machine, driver, ability string) (string, error) {
+	if err := checkAbility(ability, abilities()); err != nil || slices.Contains(vm.Of(m), vm.Capability(ability)) {
+		return "", err
+	}
+	d, err := s.env.driver(driver)
+	if err != nil {
+		return "", err
+	}
+	instead := cardOf(d).Instead[vm.Capability(ability)]
+	if l, err := vm.As[vm.Limited](m); err == nil {
+		own, _ := l.Lacks(vm.Capability(ability))
+		instead = cmp.Or(own, instead)
+	}
+	return lack(d, vm.Info{}, instead, s.env.Drivers, ability), nil
+}
 
 // Param returns the value of a parameter: the user's, else the variant's.
 func (s *Session) Param(name string) (string, bool) {
