@@ -30,7 +30,8 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 		}),
 		multipass.New(cfg),
 		parallels.New(cfg),
-		fake.New(),
+		fake.Config{Existing: []string{"mine"}}.New(),
+		fake.Config{Called: "fake-bare", Without: fake.Bare()}.New(), // what scripts do on hypervisors that can little
 	}
 }
 

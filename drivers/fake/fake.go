@@ -24,6 +24,10 @@ type Config struct {
 	BootDelay time.Duration // how long a boot takes
 	Memory    int64         // the host's, bytes; default 64 GiB
 	CPUs      int           // the host's; default 64
+
+	Called   string          // name of the driver; default fake
+	Without  []vm.Capability // what its machines cannot do
+	Existing []string        // names of machines that the user has made on this host
 }
 
 // The host that a fake driver pretends to have.
@@ -43,7 +47,14 @@ func (c Config) New() vm.Driver {
 	if c.CPUs == 0 {
 		c.CPUs = defaultCPUs
 	}
-	return &driver{Config: c, machines: map[*machine]bool{}}
+	if c.Called == "" {
+		c.Called = "fake"
+	}
+	d := &driver{Config: c, machines: map[*machine]bool{}}
+	if len(c.Existing) == 0 {
+		return d
+	}
+	return &owner{driver: d, mine: map[string]*machine{}, inUse: map[string]bool{}}
 }
 
 type driver struct {
@@ -53,13 +64,13 @@ type driver struct {
 }
 
 // Name implements vm.Driver.
-func (d *driver) Name() string { return "fake" }
+func (d *driver) Name() string { return d.Called }
 
 // Probe implements vm.Driver.
 func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 	return vm.Info{
 		Version: "fake 1", Accel: "none", Detail: "machines are made up in memory; nothing real runs",
-		Capabilities: vm.Of(&machine{}),
+		Capabilities: vm.Of(&machine{driver: d}),
 	}, ctx.Err()
 }
 
