@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"assay/drivers/internal/cli"
 	"assay/guest"
 	"assay/vm"
 
@@ -27,9 +28,6 @@ const (
 
 // templateFormat changes when the files of a template come to mean something else.
 const templateFormat = 2
-
-// settleMax is how long a booted guest may take to finish its start-up jobs.
-const settleMax = 3 * time.Minute
 
 // A template is a guest that was booted once and saved; machines start as
 // private copies of it. It stays on disk while its lease is held.
@@ -228,59 +226,7 @@ func (d *driver) prepare(ctx context.Context, m *machine, c *guest.Client) error
 			return fmt.Errorf("warm: %w", err)
 		}
 	}
-	return m.settle(ctx, c)
-}
-
-// settleScript waits for systemd's start-up jobs and for udev, whose workers
-// load drivers long after the agent answers, and idle for seconds before they
-// end: in a clone, each would be a process that has gone. A guest without them
-// just syncs.
-const settleScript = `systemctl is-system-running --wait; udevadm settle --timeout=60
-udevd=$(systemctl show --property MainPID --value systemd-udevd) && for i in $(seq 50); do
-	[ "$udevd" -gt 0 ] && pgrep -P "$udevd" || break
-	sleep 0.2
-done
-sync`
-
-// When a guest counts as idle: quietWindows windows in a row in which QEMU used
-// at most quietCPU. An idle guest uses a hundredth to a thirtieth of a core.
-const (
-	quietWindow  = time.Second
-	quietWindows = 2
-	quietCPU     = 50 * time.Millisecond
-	quietMax     = 30 * time.Second
-)
-
-// settle waits until the guest has nothing left to do, so that no clone does it
-// again, and so that clones do not change by themselves.
-func (m *machine) settle(ctx context.Context, c *guest.Client) error {
-	_, err := c.Exec(ctx, guest.Command{Shell: settleScript, User: "root", Timeout: settleMax}, nil, nil, nil)
-	if err != nil {
-		return fmt.Errorf("settle: %w", err)
-	}
-	last, err := m.Usage(ctx)
-	if err != nil {
-		return err
-	}
-	window := time.NewTicker(quietWindow)
-	defer window.Stop()
-	for quiet, end := 0, time.Now().Add(quietMax); quiet < quietWindows && time.Now().Before(end); {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-window.C:
-		}
-		now, err := m.Usage(ctx)
-		if err != nil {
-			return err
-		}
-		quiet++
-		if now.CPU-last.CPU > quietCPU {
-			quiet = 0
-		}
-		last = now
-	}
-	return nil
+	return cli.Settle(ctx, c, m)
 }
 
 // learn asks the agent what a clone of the guest will need of its own.
