@@ -41,7 +41,7 @@ func (in *Inside) run(ctx context.Context, c Call) ([]byte, error) {
 // Settle waits until cloud-init is done with the guest, if it has one. With what
 // result does not count: a module that failed is the image's affair.
 func (in *Inside) Settle(ctx context.Context) error {
-	_, err := in.run(ctx, Call{Args: []string{"sh", "-c", settleScript}, Limit: settleLimit})
+	_, err := in.run(ctx, Call{Args: []string{"sh", "-c", cloudInitScript}, Limit: settleLimit})
 	return err
 }
 

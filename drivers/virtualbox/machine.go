@@ -1,0 +1,245 @@
+package virtualbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"assay/drivers/internal/cli"
+	"assay/guest"
+	"assay/vm"
+)
+
+var (
+	_ vm.MemorySnapshotter = (*machine)(nil)
+	_ vm.Forker            = (*machine)(nil)
+	_ vm.Consoler          = (*machine)(nil)
+	_ vm.Screenshotter     = (*machine)(nil)
+	_ vm.Networker         = (*machine)(nil)
+	_ vm.Suspender         = (*machine)(nil)
+	_ vm.Usager            = (*machine)(nil)
+	_ vm.Limited           = (*machine)(nil)
+)
+
+// Files in a machine's folder.
+const (
+	diskName    = "disk.vdi"
+	seedName    = "seed.iso"
+	consoleName = "console.log"
+	earlierName = "console.earlier.log" // what was printed before the last start
+)
+
+// How long things may take.
+const (
+	bootLimit    = 5 * time.Minute  // until the agent answers; the first boot runs cloud-init
+	convertLimit = 10 * time.Minute // for an image's disk
+	closeLimit   = 50 * time.Second // the engine waits a little longer
+)
+
+// maxConsole is how much of its console a machine returns.
+const maxConsole = 1 << 20
+
+// A machine is one virtual machine.
+type machine struct {
+	d      *driver
+	name   string // what VirtualBox calls it
+	id     string // its UUID; "" until it is registered
+	dir    string // spec.Dir: empty, but it goes with the machine
+	socket string
+
+	turn *cli.Turn
+	line cli.Line
+
+	mu        sync.Mutex
+	snapshots map[string]string // UUIDs, by the names that scripts gave
+	suspended bool
+}
+
+// machine returns a machine that VirtualBox does not know yet.
+func (d *driver) machine(name string, spec vm.Spec) *machine {
+	return &machine{d: d, name: name, dir: spec.Dir, turn: cli.NewTurn(), snapshots: map[string]string{}}
+}
+
+// ID returns what VirtualBox calls the machine.
+func (m *machine) ID() string { return m.name }
+
+func (m *machine) folder() string          { return m.d.place.Dir(m.name) }
+func (m *machine) path(file string) string { return filepath.Join(m.folder(), file) }
+
+// failed says which machine an error is about.
+func (m *machine) failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %s: %s: %w", name, m.name, what, err)
+}
+
+// boot starts the machine for the first time, and waits until it is ready.
+func (m *machine) boot(ctx context.Context, spec vm.Spec) error {
+	c, err := m.wake(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := cli.CloudInit(ctx, c); err != nil {
+		return err
+	}
+	if spec.Disk > spec.Image.Size {
+		return cli.Grow(ctx, c)
+	}
+	return nil
+}
+
+// run starts the machine, or lets it run on from its saved memory, and waits for
+// the agent.
+func (m *machine) run(ctx context.Context) error {
+	c, err := m.wake(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// start switches the machine on.
+func (m *machine) start(ctx context.Context) error {
+	if err := m.keepConsole(); err != nil {
+		return err
+	}
+	if err := os.Remove(m.socket); err != nil && !errors.Is(err, fs.ErrNotExist) && m.socket[0] == '/' {
+		return err // VirtualBox would not listen there
+	}
+	r, err := m.d.run(ctx, "startvm", m.id, "--type", "headless")
+	if err != nil && !startsAnyway(r) {
+		return err
+	}
+	return m.d.until(ctx, m.id, running)
+}
+
+// wake starts the machine and waits until the agent answers.
+func (m *machine) wake(ctx context.Context) (*guest.Client, error) {
+	if err := m.start(ctx); err != nil {
+		return nil, err
+	}
+	return cli.Await(ctx, cli.Boot{Dial: m.dial, Alive: m.alive, Console: m.Console, Limit: bootLimit})
+}
+
+// alive says why the machine does not run any more; nil if it does.
+func (m *machine) alive(ctx context.Context) error {
+	s, word, err := m.d.state(ctx, m.id)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("somebody removed the machine from VirtualBox: %w", err)
+	case err != nil:
+		return err
+	case word == "aborted":
+		return errors.New("VirtualBox's process of the machine ended (aborted)")
+	case s == off:
+		return &vm.StoppedError{How: "the guest shut itself down (" + word + ")"}
+	case s == saved:
+		return errors.New("somebody saved and stopped the machine (" + word + ")")
+	case s == failed:
+		return &vm.StoppedError{How: "the guest's processor is in guru meditation"}
+	}
+	return nil
+}
+
+// Dial opens the line to the agent and cuts the earlier one.
+func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
+	ctx, give, err := m.turn.Take(ctx)
+	if err != nil {
+		return nil, m.failed("dial", err)
+	}
+	defer give()
+	conn, err := m.dial(ctx)
+	if err != nil {
+		return nil, m.failed("dial", errors.Join(m.alive(ctx), err))
+	}
+	return conn, nil
+}
+
+// dial is Dial for those who have the turn. The port has one listener, which
+// takes one caller at a time: the earlier must go first.
+func (m *machine) dial(ctx context.Context) (net.Conn, error) {
+	m.line.Cut()
+	conn, err := cli.DialPipe(ctx, m.socket)
+	if err != nil {
+		return nil, err
+	}
+	return m.line.Take(cli.Explained(conn, m.alive))
+}
+
+// Close destroys the machine. While forks lie on its disks these stay, and go
+// with the last fork. A machine that was adopted stays.
+func (m *machine) Close() error {
+	first, give := m.turn.End()
+	defer give()
+	m.line.Close()
+	if !first {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	err := m.d.remove(ctx, m.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // somebody was first
+	}
+	return errors.Join(m.failed("close", err), os.RemoveAll(m.dir))
+}
+
+// keepConsole moves what the console said away: VirtualBox begins a new file at
+// every start.
+func (m *machine) keepConsole() error {
+	text, err := os.ReadFile(m.path(consoleName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(m.path(earlierName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(text[max(0, len(text)-maxConsole):]); err != nil {
+		return err
+	}
+	return os.Remove(m.path(consoleName))
+}
+
+// Console returns the last MiB of what the guest printed, over all starts.
+func (m *machine) Console() ([]byte, error) {
+	var all []byte
+	for _, file := range []string{earlierName, consoleName} {
+		text, err := readTail(m.path(file), maxConsole)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		all = append(all, text...)
+	}
+	return all[max(0, len(all)-maxConsole):], nil
+}
+
+// readTail returns the end of a file.
+func readTail(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	_, err = io.Copy(&b, io.NewSectionReader(f, max(0, info.Size()-limit), limit))
+	return b.Bytes(), err
+}

@@ -1,0 +1,156 @@
+// Package virtualbox is the driver for VirtualBox, through VBoxManage.
+//
+// It knows VBoxManage's words, and that a serial port of a machine can be a
+// socket of the host: the agent's line needs no network and no Guest Additions.
+// It does not know what the agent says.
+package virtualbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"assay/drivers/internal/cli"
+	"assay/vm"
+)
+
+// name is what scripts call the driver.
+const name = "virtualbox"
+
+// driver is the VirtualBox driver.
+type driver struct {
+	agents func(arch string) ([]byte, error)
+	place  *cli.Place
+	manage *cli.Tool
+	media  sync.Mutex // a disk that is shared is not closed while it is opened
+}
+
+var (
+	_ vm.Driver = (*driver)(nil)
+	_ vm.Carder = (*driver)(nil)
+)
+
+// New returns the VirtualBox driver.
+func New(cfg cli.Config) vm.Driver {
+	return &driver{agents: cfg.Agents, place: cfg.Place(name), manage: tool()}
+}
+
+// Name returns "virtualbox".
+func (d *driver) Name() string { return name }
+
+// Card implements vm.Carder.
+func (d *driver) Card() vm.Card {
+	return vm.Card{
+		Title: "VirtualBox", Tool: "VBoxManage", Systems: []string{"linux", "windows", "darwin"},
+		Capabilities: vm.Of(&machine{d: d}), Isolation: vm.IsolationHost,
+		Instead: map[vm.Capability]string{vm.CapDisk: "captures read the guest's files through its agent"},
+	}
+}
+
+// Probe asks VBoxManage for its version, and on Linux whether the processor's
+// virtualisation can be used: without it, no machine starts.
+func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
+	v, err := d.version(ctx)
+	if err == nil {
+		err = d.canStart(ctx)
+	}
+	if err != nil {
+		return vm.Info{}, d.manage.Unavailable(err)
+	}
+	return vm.Info{Version: "VirtualBox " + v.text, Capabilities: vm.Of(&machine{d: d})}, nil
+}
+
+// Launch makes a machine whose disk is a difference to the image's, converted
+// once, and returns it when its agent has answered.
+func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
+	m, err := d.launch(ctx, spec)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %s: %w", name, spec.Name, err), os.RemoveAll(spec.Dir))
+	}
+	return m, nil
+}
+
+func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
+	if err := admit(spec); err != nil {
+		return nil, err
+	}
+	v, err := d.version(ctx)
+	if err != nil {
+		return nil, d.manage.Unavailable(err)
+	}
+	progress := spec.Progress
+	if progress == nil {
+		progress = func(string) {}
+	}
+	base, err := d.base(ctx, spec, progress)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.add(spec, cli.Note{Base: base})
+	if err != nil {
+		return nil, err
+	}
+	progress("booting")
+	if err := m.make(ctx, spec, v, base); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	if err := m.boot(ctx, spec); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// admit refuses what cannot be done here, before anything starts.
+func admit(spec vm.Spec) error {
+	if spec.CPUs < 1 || spec.Memory < 1<<20 {
+		return fmt.Errorf("got %d cpus and %d bytes of memory, want at least 1 and 1 MiB", spec.CPUs, spec.Memory)
+	}
+	if err := cli.BootsItself(name, spec.Image); err != nil {
+		return err
+	}
+	if err := cli.AllOrNothing(name, spec.Network); err != nil {
+		return err
+	}
+	if arch := spec.Image.Arch; arch != "" && arch != "amd64" {
+		return &vm.UnsupportedError{Machine: name, Want: fmt.Sprintf("image %q, which is for %s,", spec.Image.Name, arch),
+			Instead: "use an image for amd64, or the driver qemu"}
+	}
+	return cli.Fits(spec)
+}
+
+// add takes the machine's name, and a folder for it.
+func (d *driver) add(spec vm.Spec, n cli.Note) (*machine, error) {
+	m := d.machine(cli.Name(spec.Owner, spec.Name), spec)
+	if err := d.place.Add(m.name, n); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.socket, err = d.place.Socket(m.name); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// Sweep destroys the owner's machines: those that VirtualBox lists, and those of
+// which only files are left.
+func (d *driver) Sweep(ctx context.Context, owner string) (int, error) {
+	return cli.Sweep(ctx, owner, d.names, d.remove)
+}
+
+// names lists the machines that VirtualBox or the driver's folder knows.
+func (d *driver) names(ctx context.Context) ([]string, error) {
+	listed, err := d.list(ctx)
+	if errors.Is(err, cli.ErrNotInstalled) {
+		listed, err = nil, nil // then nothing of it runs
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, l := range listed {
+		names = append(names, l.name)
+	}
+	return d.place.Union(names)
+}
