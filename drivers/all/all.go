@@ -11,6 +11,7 @@ import (
 	"assay/drivers/multipass"
 	"assay/drivers/parallels"
 	"assay/drivers/qemu"
+	"assay/drivers/virtualbox"
 	"assay/guest"
 	"assay/vm"
 )
@@ -30,6 +31,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 		}),
 		multipass.New(cfg),
 		parallels.New(cfg),
+		virtualbox.New(cfg),
 		fake.Config{Existing: []string{"mine"}}.New(),
 		fake.Config{Called: "fake-bare", Without: fake.Bare()}.New(), // what scripts do on hypervisors that can little
 	}
