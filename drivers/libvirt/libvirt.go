@@ -20,8 +20,9 @@ import (
 
 // driver is the libvirt driver.
 type driver struct {
-	cfg cli.Config
-	uri string // what virsh connects to; empty: see defaultURI
+	cfg   cli.Config
+	place *cli.Place // for templates
+	uri   string     // what virsh connects to; empty: see defaultURI
 
 	mu    sync.Mutex
 	found *site // by the first probe that succeeded
@@ -29,7 +30,7 @@ type driver struct {
 
 // New returns the libvirt driver. It connects to ASSAY_LIBVIRT_URI, else to
 // LIBVIRT_DEFAULT_URI, else root to qemu:///system and others to qemu:///session.
-func New(cfg cli.Config) vm.Driver { return &driver{cfg: cfg} }
+func New(cfg cli.Config) vm.Driver { return &driver{cfg: cfg, place: cfg.Place("libvirt")} }
 
 // Name returns "libvirt".
 func (d *driver) Name() string { return "libvirt" }
@@ -116,12 +117,20 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 	if err := s.fits(ctx, spec); err != nil {
 		return nil, err
 	}
-	if spec.Progress != nil {
-		spec.Progress("booting")
+	progress := spec.Progress
+	if progress == nil {
+		progress = func(string) {}
 	}
+	if d.clones(s, spec) {
+		m, err := d.clone(ctx, s, hw, spec, progress)
+		if m != nil || err != nil {
+			return m, err
+		}
+	}
+	progress("booting")
 	m, err := newMachine(ctx, s, hw, spec)
 	if err == nil {
-		err = m.boot(ctx)
+		err = m.boot(ctx, nil)
 	}
 	if err != nil {
 		return nil, m.undo(err)

@@ -189,8 +189,9 @@ func (s *site) destroy(ctx context.Context, name string) error {
 	})
 }
 
-// boot starts the machine from its image and waits for the agent.
-func (m *machine) boot(ctx context.Context) error {
+// boot starts the machine from its image and waits for the agent. ready, if it is
+// not nil, is done on the line.
+func (m *machine) boot(ctx context.Context, ready func(*guest.Client) error) error {
 	if err := m.createDisk(ctx); err != nil {
 		return err
 	}
@@ -217,6 +218,9 @@ func (m *machine) boot(ctx context.Context) error {
 	}
 	info, err := c.Info(ctx)
 	m.hostKeys = info.HostKeys
+	if err == nil && ready != nil {
+		err = ready(c)
+	}
 	return err
 }
 

@@ -161,24 +161,12 @@ func (m *machine) child(ctx context.Context, name string, spec vm.Spec) (*machin
 	f, err := newMachine(ctx, m.site, m.hw, spec)
 	if err == nil {
 		f.hostKeys, f.taken = m.hostKeys, m.taken
-		f.moveImage(m.dir)
-		err = m.standingStill(ctx, func() error { return f.inherit(ctx, m.dir) })
+		err = m.standingStill(ctx, func() error { return f.inherit(ctx, m) })
 	}
 	if err != nil {
 		return nil, s, f.undo(err)
 	}
 	return f, s, nil
-}
-
-// moveImage lets the image's files be in this machine's folder if they were in
-// that of the machine that it comes from.
-func (m *machine) moveImage(from string) {
-	img := &m.hw.Image
-	for _, file := range []*string{&img.Kernel, &img.Initrd, &img.Seed} {
-		if path.Dir(*file) == from {
-			*file = path.Join(m.dir, path.Base(*file))
-		}
-	}
 }
 
 // standingStill does something while the guest stands still and QEMU has
@@ -194,18 +182,6 @@ func (m *machine) standingStill(ctx context.Context, do func() error) (err error
 		}()
 	}
 	return do()
-}
-
-// inheritAll gives the folder $2 the image's files of the folder $1, which nobody
-// writes to, and a copy of its disk, for the user $3.
-const inheritAll = `set -e; for f in base kernel initrd seed; do [ ! -e "$1/$f" ] || ln "$1/$f" "$2/$f"; done
-cp --reflink=auto --sparse=auto "$1/disk.qcow2" "$2/disk.qcow2"; chmod 600 "$2/disk.qcow2"
-[ -z "$3" ] || chown "$3" "$2/disk.qcow2"`
-
-// inherit takes the files of another folder.
-func (m *machine) inherit(ctx context.Context, from string) error {
-	_, err := m.site.sh(ctx, nil, inheritAll, from, m.dir, m.site.owner())
-	return err
 }
 
 // wake runs on from a saved state that is in the machine's disk, of which
