@@ -8,6 +8,7 @@ import (
 	"assay/capture"
 	"assay/drivers/fake"
 	"assay/drivers/internal/cli"
+	"assay/drivers/libvirt"
 	"assay/drivers/multipass"
 	"assay/drivers/parallels"
 	"assay/drivers/qemu"
@@ -29,6 +30,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 			TemplateLimit: templateLimit,
 			Warm:          observe,
 		}),
+		libvirt.New(cfg),
 		multipass.New(cfg),
 		parallels.New(cfg),
 		virtualbox.New(cfg),
