@@ -23,10 +23,10 @@ func (o *OS) Renew(ctx context.Context, id Identity) error {
 		want bool
 		do   func() error
 	}{
-		{"entropy", len(id.Entropy) > 0, func() error { return reseed(id.Entropy) }},
+		{"entropy", len(id.Entropy) > 0, func() error { return spared(reseed(id.Entropy)) }},
 		{"clock", !id.Time.IsZero(), func() error {
 			now := unix.NsecToTimeval(id.Time.UnixNano())
-			return unix.Settimeofday(&now)
+			return spared(unix.Settimeofday(&now))
 		}},
 		{"hostname", id.Hostname != "", func() error { return unix.Sethostname([]byte(id.Hostname)) }},
 		{"machine-id", id.MachineID != "", func() error { return setMachineID(id.MachineID) }},
