@@ -35,29 +35,66 @@ type Config struct {
 
 	// Cold makes every launch boot, for a driver that clones templates otherwise.
 	Cold bool
+
+	// Ring says how much a pass proves. Empty: Real.
+	Ring Ring
+
+	// Existing makes a machine that a user could have made with the hypervisor's
+	// own command, and returns its name there. check fails t unless the machine is
+	// still as it was made, on or off, and nothing of assay's is in it; it is called
+	// when the machine was adopted and closed again. A vm.Adopter needs it. The
+	// machine goes with t.
+	Existing func(t testing.TB) (name string, check func())
 }
 
-// Run runs the suite as subtests of t, each on a fresh machine. It skips when
-// the hypervisor is absent, unless ASSAY_MUST_RUN names the driver: then that is
-// a failure.
+// Ring says what a suite ran against.
+type Ring string
+
+// The rings, from the strongest to the weakest proof.
+const (
+	Real    Ring = "real"     // the hypervisor itself
+	StandIn Ring = "stand-in" // an executable that stands in for the hypervisor's command
+	Memory  Ring = "memory"   // the fake driver, which has no hypervisor
+)
+
+// Run runs the suite as subtests RING/ROW of t, each on a fresh machine. It skips
+// when the hypervisor is absent, unless ASSAY_MUST_RUN names the driver: then
+// that is a failure, and so it is in a ring that needs no hypervisor.
 func Run(t *testing.T, cfg Config) {
 	t.Helper()
+	if cfg.Ring == "" {
+		cfg.Ring = Real
+	}
 	name := cfg.Driver.Name()
 	info, err := cfg.Driver.Probe(t.Context())
-	if err != nil {
+	switch {
+	case err != nil && cfg.Ring == Real:
 		Skip(t, name, fmt.Sprintf("%s: %v", name, err))
+	case err != nil:
+		t.Fatalf("%s: %v", name, err)
 	}
 	if cfg.RunDir == "" {
 		cfg.RunDir = t.TempDir()
 	}
+	t.Run(string(cfg.Ring), func(t *testing.T) {
+		for _, r := range rows {
+			t.Run(r.name, func(t *testing.T) {
+				if why := r.missing(cfg, info); why != "" {
+					t.Skip(why)
+				}
+				runRow(t, r, cfg, info)
+			})
+		}
+	})
+}
+
+// Rows lists the names of the rows, in the suite's order.
+func Rows() []string {
+	var names []string
 	for _, r := range rows {
-		t.Run(r.name, func(t *testing.T) {
-			if why := r.missing(info); why != "" {
-				t.Skip(why)
-			}
-			runRow(t, r, cfg, info)
-		})
+		names = append(names, r.name)
 	}
+	return names
 }
 
 // Skip skips a test for a reason that ASSAY_MUST_RUN, a list of names with
@@ -70,18 +107,6 @@ func Skip(t testing.TB, name, reason string) {
 	t.Skip(reason)
 }
 
-// reporter is the part of testing.TB that rows use, so that the suite's own
-// tests can watch a driver fail.
-type reporter interface {
-	Helper()
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-	Logf(format string, args ...any)
-	Cleanup(func())
-	TempDir() string
-	Context() context.Context
-}
-
 // row is one line of the suite.
 type row struct {
 	name string
@@ -89,37 +114,48 @@ type row struct {
 	fn   func(*env)
 }
 
+// adopts is the need of the rows about machines that are not ours. It is a
+// driver's ability, and so none of a machine's.
+const adopts vm.Capability = "adopt"
+
+// bare names the rows that need no machine of their own.
+var bare = []string{"CardTellsTheTruth", "Adopt", "AdoptOfUnknown"}
+
 // missing says why the row does not apply; "" if it does.
-func (r row) missing(info vm.Info) string {
-	if r.need == "" || slices.Contains(info.Capabilities, r.need) {
+func (r row) missing(cfg Config, info vm.Info) string {
+	_, adopter := cfg.Driver.(vm.Adopter)
+	if r.need == "" || r.need == adopts && adopter || slices.Contains(info.Capabilities, r.need) {
 		return ""
 	}
 	return fmt.Sprintf("the driver does not claim %q", r.need)
 }
 
-// runRow runs one row on a machine of its own.
-func runRow(t reporter, r row, cfg Config, info vm.Info) {
+// runRow runs one row on a machine of its own. t is no *testing.T where the
+// suite's own tests watch a driver fail.
+func runRow(t testing.TB, r row, cfg Config, info vm.Info) {
 	t.Helper()
 	timeout := cfg.Timeout
 	if timeout == 0 {
 		timeout = 5 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
-	e := &env{reporter: t, cfg: cfg, info: info, ctx: ctx, owner: "dt-" + strings.ToLower(rand.Text()[:8])}
+	e := &env{TB: t, cfg: cfg, info: info, ctx: ctx, owner: "dt-" + strings.ToLower(rand.Text()[:8])}
 	t.Cleanup(func() {
 		defer cancel()
 		if n, err := cfg.Driver.Sweep(context.WithoutCancel(ctx), e.owner); n != 0 || err != nil {
 			t.Errorf("after the row Sweep finds %d machines (%v), want 0: Close left them behind", n, err)
 		}
 	})
-	e.m = e.launch("main")
-	e.c = e.dial(e.m)
+	if !slices.Contains(bare, r.name) {
+		e.m = e.launch("main")
+		e.c = e.dial(e.m)
+	}
 	r.fn(e)
 }
 
 // env is one fresh machine and a line into it.
 type env struct {
-	reporter
+	testing.TB
 	cfg   Config
 	info  vm.Info
 	ctx   context.Context

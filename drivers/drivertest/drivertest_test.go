@@ -17,19 +17,17 @@ import (
 	"assay/vm"
 )
 
-// A recorder is a reporter that remembers instead of failing.
+// A recorder is a test that remembers instead of failing.
 type recorder struct {
-	t       *testing.T
+	testing.TB
 	mu      sync.Mutex
 	problem []string
 	cleanup []func()
 }
 
-func (r *recorder) Helper()                  {}
-func (r *recorder) Logf(string, ...any)      {}
-func (r *recorder) TempDir() string          { return r.t.TempDir() }
-func (r *recorder) Context() context.Context { return r.t.Context() }
-func (r *recorder) Cleanup(f func())         { r.cleanup = append(r.cleanup, f) }
+func (r *recorder) Helper()             {}
+func (r *recorder) Logf(string, ...any) {}
+func (r *recorder) Cleanup(f func())    { r.cleanup = append(r.cleanup, f) }
 
 func (r *recorder) Errorf(format string, args ...any) {
 	r.mu.Lock()
@@ -42,18 +40,20 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// failures runs the named row on a driver and returns what it complained of.
-func failures(t *testing.T, d vm.Driver, name string, timeout time.Duration) []string {
+// failures runs the named row and returns what it complained of. What cfg leaves
+// out is the fake driver's.
+func failures(t *testing.T, cfg Config, name string) []string {
 	t.Helper()
 	i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
 	if i < 0 {
 		t.Fatalf("no row %s", name)
 	}
-	info, err := d.Probe(t.Context())
+	cfg.Image, cfg.RunDir = vm.Image{Name: "debian-12"}, t.TempDir()
+	info, err := cfg.Driver.Probe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{t: t}
+	r := &recorder{TB: t}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -62,7 +62,7 @@ func failures(t *testing.T, d vm.Driver, name string, timeout time.Duration) []s
 				f()
 			}
 		}()
-		runRow(r, rows[i], Config{Driver: d, Image: vm.Image{Name: "debian-12"}, RunDir: t.TempDir(), Timeout: timeout}, info)
+		runRow(r, rows[i], cfg, info)
 	}()
 	<-done
 	return r.problem
@@ -71,6 +71,7 @@ func failures(t *testing.T, d vm.Driver, name string, timeout time.Duration) []s
 // A liar is a good driver with one fault.
 type liar struct {
 	vm.Driver
+	card   func(*vm.Card)
 	info   func(vm.Info) vm.Info
 	launch func(vm.Driver, context.Context, vm.Spec) (vm.Machine, error)
 	wrap   func(vm.Machine) vm.Machine
@@ -105,6 +106,14 @@ func (l *liar) Sweep(ctx context.Context, owner string) (int, error) {
 	return n, err
 }
 
+func (l *liar) Card() vm.Card {
+	c := l.Driver.(vm.Carder).Card()
+	if l.card != nil {
+		l.card(&c)
+	}
+	return c
+}
+
 // wrapped is a machine around another, with all its abilities.
 type wrapped struct{ vm.Machine }
 
@@ -129,6 +138,38 @@ func (f forgetful) Restore(ctx context.Context, _ string) error {
 		err = conn.Close()
 	}
 	return err
+}
+
+// amnesiac restores the disk only.
+type amnesiac struct{ wrapped }
+
+func (a amnesiac) Snapshot(ctx context.Context, name string) error {
+	return a.Machine.(vm.Snapshotter).Snapshot(ctx, name)
+}
+
+func (a amnesiac) Restore(ctx context.Context, name string) error {
+	if err := a.Machine.(vm.Snapshotter).Restore(ctx, name); err != nil {
+		return err
+	}
+	conn, err := a.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := guest.Connect(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Exec(ctx, guest.Command{Shell: "rm -r /run/assay-test; pkill sleep", User: "root"}, nil, nil, nil)
+	return err
+}
+
+// copied makes forks that cannot be told from their parent.
+type copied struct{ wrapped }
+
+func (c copied) Fork(ctx context.Context, snapshot string, spec vm.Spec) (vm.Machine, error) {
+	m, err := c.Machine.(vm.Forker).Fork(ctx, snapshot, spec)
+	return lossy{wrapped{m}}, err
 }
 
 // twin forks the same machine again and again.
@@ -196,6 +237,9 @@ type codeless struct {
 
 func (s codeless) Info(ctx context.Context) (guest.Info, error) { return s.c.Info(ctx) }
 
+// Renew does not.
+func (codeless) Renew(context.Context, guest.Identity) error { return nil }
+
 func (s codeless) Exec(ctx context.Context, cmd guest.Command, st guest.Streams) (guest.Exit, error) {
 	_, err := s.c.Exec(ctx, cmd, st.Stdin, st.Stdout, st.Stderr)
 	return guest.Exit{}, err
@@ -242,18 +286,26 @@ func TestLiarsAreCaught(t *testing.T) {
 		}}, "CancelMidLaunchLeavesNothing", "want 0"},
 		"restores nothing":    {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "Restore", "want before and gone"},
 		"restores anything":   {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "RestoreOfUnknown", "fs.ErrNotExist"},
-		"goes back once":      {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "RestoreRestored", "want one on the disk"},
+		"goes back once":      {wrap(func(m vm.Machine) vm.Machine { return forgetful{wrapped{m}} }), "RestoreRestored", `disk: got "lost", want one`},
+		"forgets the memory":  {wrap(func(m vm.Machine) vm.Machine { return amnesiac{wrapped{m}} }), "MemoryGoesOn", "not the snapshot's"},
+		"forks copies":        {wrap(func(m vm.Machine) vm.Machine { return copied{wrapped{m}} }), "TwinsDiffer", "cat /etc/machine-id: both twins say"},
+		"forks one address":   {wrap(func(m vm.Machine) vm.Machine { return copied{wrapped{m}} }), "TwinsDiffer", "address 2>/dev/null || true): both twins say"},
+		"forks one host key":  {wrap(func(m vm.Machine) vm.Machine { return copied{wrapped{m}} }), "TwinsDiffer", "_key.pub 2>/dev/null || true): both twins say"},
 		"has one child":       {wrap(func(m vm.Machine) vm.Machine { return twin{wrapped{m}} }), "ForkOfAFork", ""},
 		"forks itself":        {wrap(func(m vm.Machine) vm.Machine { return twin{wrapped{m}} }), "ForkTwice", ""},
 		"forks die with it":   {wrap(func(m vm.Machine) vm.Machine { return twin{wrapped{m}} }), "ForkOutlivesParent", ""},
 		"has a silent screen": {wrap(func(m vm.Machine) vm.Machine { return dumb{wrapped{m}} }), "ConsoleShowsBoot", "Linux"},
 		"cannot stand still":  {wrap(func(m vm.Machine) vm.Machine { return sleepless{wrapped{m}} }), "SuspendResume", "answers"},
 		"costs nothing":       {wrap(func(m vm.Machine) vm.Machine { return free{wrapped{m}} }), "UsageTells", "above 0"},
+		"says too much":       {&liar{card: func(c *vm.Card) { c.Capabilities = c.Capabilities[1:] }}, "CardTellsTheTruth", "which the card lacks"},
+		"gives no advice":     {&liar{card: func(c *vm.Card) { c.Instead = nil }}, "CardTellsTheTruth", "what to do instead"},
+		"was met by nobody":   {&liar{card: func(c *vm.Card) { c.Met = nil }}, "CardTellsTheTruth", "add that to Met"},
+		"isolates by magic":   {&liar{card: func(c *vm.Card) { c.Isolation = "magic" }}, "CardTellsTheTruth", "want host, guest or none"},
 		"keeps old lines":     {wrap(func(m vm.Machine) vm.Machine { return stubborn{wrapped{m}} }), "LineRedial", "outlives"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.liar.Driver = fake.New()
-			got := failures(t, tc.liar, tc.row, 3*time.Second)
+			got := failures(t, Config{Driver: tc.liar, Timeout: 3 * time.Second, Ring: Real}, tc.row)
 			if len(got) == 0 || !strings.Contains(strings.Join(got, "\n"), tc.want) {
 				t.Errorf("%s says %q, want a complaint with %q", tc.row, got, tc.want)
 			}
@@ -268,10 +320,11 @@ func TestHonestDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range rows {
-		if r.missing(info) != "" {
+		cfg := Config{Driver: fake.New(), Timeout: time.Minute, Ring: Memory}
+		if r.missing(cfg, info) != "" {
 			continue
 		}
-		if got := failures(t, fake.New(), r.name, time.Minute); len(got) > 0 {
+		if got := failures(t, cfg, r.name); len(got) > 0 {
 			t.Errorf("%s: %q", r.name, got)
 		}
 	}

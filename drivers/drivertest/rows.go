@@ -22,6 +22,7 @@ import (
 // rows is the suite. Each row has a fresh machine; their order means nothing.
 var rows = []row{
 	{"HonestCapabilities", "", honest},
+	{"CardTellsTheTruth", "", card},
 	{"Identity", "", identity},
 	{"ExitCode", "", exitCode},
 	{"Signal", "", signal},
@@ -43,6 +44,7 @@ var rows = []row{
 	{"Restore", vm.CapSnapshot, restore},
 	{"RestoreOfUnknown", vm.CapSnapshot, restoreUnknown},
 	{"RestoreRestored", vm.CapSnapshot, restoreRestored},
+	{"MemoryGoesOn", vm.CapMemory, memoryGoesOn},
 	{"ForkTwice", vm.CapFork, forkTwice},
 	{"ForkOfAFork", vm.CapFork, forkOfAFork},
 	{"ForkOutlivesParent", vm.CapFork, forkOutlives},
@@ -54,6 +56,8 @@ var rows = []row{
 	{"UsageTells", vm.CapUsage, usage},
 	{"MarkFreezes", vm.CapDisk, mark},
 	{"MarkAfterForkAndRestore", vm.CapDisk, markOfFork},
+	{"Adopt", adopts, adopt},
+	{"AdoptOfUnknown", adopts, adoptUnknown},
 }
 
 func honest(e *env) {

@@ -2,7 +2,6 @@ package drivertest
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"image/png"
 	"io/fs"
@@ -13,16 +12,17 @@ import (
 	"assay/vm"
 )
 
-// restore proves that memory and disk go back, and that the line must be redialled.
+// restore proves that the disk goes back, flushed as it was, and that the line
+// must be redialled.
 func restore(e *env) {
 	s := ability[vm.Snapshotter](e, e.m)
-	e.sh(e.c, "echo before >/tmp/f; sync")
+	e.sh(e.c, "echo before >~/f")
 	e.must(s.Snapshot(e.ctx, "a"))
 	e.c = e.dial(e.m)
-	if got := e.sh(e.c, "cat /tmp/f"); got != "before\n" {
+	if got := e.sh(e.c, "cat ~/f"); got != "before\n" {
 		e.Errorf("after the snapshot: got %q, want before", got)
 	}
-	e.sh(e.c, "echo after >/tmp/f; echo new >/tmp/g; sync")
+	e.sh(e.c, "echo after >~/f; echo new >~/g; sync")
 	old := e.c
 	e.must(s.Restore(e.ctx, "a"))
 	select {
@@ -31,7 +31,7 @@ func restore(e *env) {
 		e.Errorf("the line outlives a restore")
 	}
 	e.c = e.dial(e.m)
-	if got := e.sh(e.c, "cat /tmp/f; test -e /tmp/g || echo gone"); got != "before\ngone\n" {
+	if got := e.sh(e.c, "cat ~/f; test -e ~/g || echo gone"); got != "before\ngone\n" {
 		e.Errorf("after the restore: got %q, want before and gone", got)
 	}
 	if err := s.Snapshot(e.ctx, "a"); err == nil {
@@ -59,22 +59,22 @@ func (e *env) fork(snapshot, name string) (vm.Machine, *guest.Client) {
 	return child, e.dial(child)
 }
 
-// base saves a state in which /tmp/f says base.
+// base saves a state in which ~/f says base.
 func (e *env) base() {
 	e.Helper()
-	e.sh(e.c, "echo base >/tmp/f; sync")
+	e.sh(e.c, "echo base >~/f; sync")
 	e.must(ability[vm.Snapshotter](e, e.m).Snapshot(e.ctx, "base"))
 	e.c = e.dial(e.m)
 }
 
 func forkTwice(e *env) {
 	e.base()
-	e.sh(e.c, "echo parent >/tmp/f")
+	e.sh(e.c, "echo parent >~/f")
 	_, one := e.fork("base", "one")
-	e.sh(one, "echo one >/tmp/f")
+	e.sh(one, "echo one >~/f")
 	_, two := e.fork("base", "two")
 	for want, c := range map[string]*guest.Client{"parent": e.c, "one": one, "base": two} {
-		if got := strings.TrimSpace(e.sh(c, "cat /tmp/f")); got != want {
+		if got := strings.TrimSpace(e.sh(c, "cat ~/f")); got != want {
 			e.Errorf("got %q, want %q: the machines share a disk or memory", got, want)
 		}
 	}
@@ -92,30 +92,39 @@ func forkOutlives(e *env) {
 	e.base()
 	child, c := e.fork("base", "child")
 	e.must(e.m.Close())
-	if got := e.sh(c, "cat /tmp/f; sync; echo alive"); got != "base\nalive\n" {
+	if got := e.sh(c, "cat ~/f; sync; echo alive"); got != "base\nalive\n" {
 		e.Errorf("the child: got %q, want base and alive", got)
 	}
-	if _, ok := child.(vm.Snapshotter); ok {
-		e.must(ability[vm.Snapshotter](e, child).Snapshot(e.ctx, "again"))
-		if got := e.sh(e.dial(child), "cat /tmp/f"); got != "base\n" {
+	if s, err := vm.As[vm.Snapshotter](child); err == nil {
+		e.must(s.Snapshot(e.ctx, "again"))
+		if got := e.sh(e.dial(child), "cat ~/f"); got != "base\n" {
 			e.Errorf("after the child's own snapshot: got %q, want base", got)
 		}
 	}
 }
 
+// identifying are what two machines must not share. In brackets is what not every
+// guest has.
+var identifying = []string{
+	"cat /proc/sys/kernel/random/uuid", "head -c 1000 /dev/urandom | sha256sum", "hostname", "cat /etc/machine-id",
+	"(cat /sys/class/net/e*/address 2>/dev/null || true)", "(cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null || true)",
+}
+
 // twinsDiffer proves that renewed forks are not each other: not by their
-// randomness, not by their name.
+// randomness, nor by their names and addresses, nor by their keys.
 func twinsDiffer(e *env) {
 	e.base()
 	seen := map[string]string{}
 	for _, name := range []string{"one", "two"} {
 		_, c := e.fork("base", name)
-		e.must(c.Renew(e.ctx, guest.Identity{
-			Entropy: randomBytes(64), Time: time.Now(), Hostname: name, MachineID: hex.EncodeToString(randomBytes(16)),
-		}))
-		for _, line := range []string{"cat /proc/sys/kernel/random/uuid", "head -c 1000 /dev/urandom | sha256sum", "hostname", "cat /etc/machine-id"} {
-			got := e.sh(c, line)
-			if strings.TrimSpace(got) == "" || seen[line] == got {
+		info, err := c.Info(e.ctx)
+		e.must(err)
+		id, err := guest.NewIdentity(name, info.HostKeys).Identity(e.ctx)
+		e.must(err)
+		e.must(c.Renew(e.ctx, id))
+		for _, line := range identifying {
+			got := strings.TrimSpace(e.sh(c, line))
+			if got == "" && !strings.HasPrefix(line, "(") || got != "" && seen[line] == got {
 				e.Errorf("%s: both twins say %q", line, got)
 			}
 			seen[line] = got

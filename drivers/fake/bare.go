@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net"
 	"slices"
 	"sync"
 
@@ -64,6 +65,9 @@ func (o *owner) Adopt(ctx context.Context, name string, spec vm.Spec) (vm.Machin
 		if m, err = o.boot(ctx, spec); err != nil {
 			return nil, err
 		}
+		o.driver.mu.Lock()
+		delete(o.machines, m) // it is nobody's to sweep
+		o.driver.mu.Unlock()
 		o.mine[name] = m
 	}
 	o.inUse[name] = true
@@ -76,13 +80,27 @@ type adopted struct {
 	owner *owner
 	name  string
 	dir   vm.Spec
+	back  bool // it was given back; the owner's lock guards it
+}
+
+// Dial implements vm.Machine.
+func (a *adopted) Dial(ctx context.Context) (net.Conn, error) {
+	a.owner.mu.Lock()
+	defer a.owner.mu.Unlock()
+	if a.back {
+		return nil, fmt.Errorf("dial: %s: %w", a.name, errClosed)
+	}
+	return a.machine.Dial(ctx)
 }
 
 // Close gives the machine back. It is not destroyed.
 func (a *adopted) Close() error {
 	a.owner.mu.Lock()
-	a.owner.inUse[a.name] = false
-	a.owner.mu.Unlock()
+	defer a.owner.mu.Unlock()
+	if a.back {
+		return nil
+	}
+	a.back, a.owner.inUse[a.name] = true, false
 	a.mu.Lock()
 	a.cut()
 	clear(a.saved)

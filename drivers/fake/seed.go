@@ -63,17 +63,20 @@ func osOf(img vm.Image) assay.OS {
 // furnish writes the files of a fresh image.
 func (g *system) furnish() error {
 	for p, data := range map[string]string{
-		"/etc/os-release":  fmt.Sprintf("PRETTY_NAME=%q\nID=%s\nVERSION_ID=%q\n", g.os.Name, g.os.ID, g.os.Version),
-		"/etc/passwd":      "root:x:0:0:root:/root:/bin/bash\ntester:x:1000:1000:Test user:/home/tester:/bin/bash\n",
-		"/etc/group":       "root:x:0:\nsudo:x:27:tester\ntester:x:1000:\n",
-		"/etc/shadow":      "root:*:19000:0:99999:7:::\ntester:!:19000:0:99999:7:::\n",
-		"/etc/hostname":    "assay\n",
-		"/etc/hosts":       "127.0.0.1 localhost\n",
-		"/etc/machine-id":  fmt.Sprintf("%x\n", g.random(16)),
-		"/etc/environment": "",
-		"/etc/profile":     "PATH=/usr/local/bin:/usr/bin:/bin\n",
-		"/etc/motd":        "A guest that is not real.\n",
-		"/etc/crontab":     "17 * * * * root run-parts /etc/cron.hourly\n",
+		"/etc/os-release":                   fmt.Sprintf("PRETTY_NAME=%q\nID=%s\nVERSION_ID=%q\n", g.os.Name, g.os.ID, g.os.Version),
+		"/etc/passwd":                       "root:x:0:0:root:/root:/bin/bash\ntester:x:1000:1000:Test user:/home/tester:/bin/bash\n",
+		"/etc/group":                        "root:x:0:\nsudo:x:27:tester\ntester:x:1000:\n",
+		"/etc/shadow":                       "root:*:19000:0:99999:7:::\ntester:!:19000:0:99999:7:::\n",
+		"/etc/hostname":                     "assay\n",
+		"/etc/hosts":                        "127.0.0.1 localhost\n",
+		"/etc/machine-id":                   fmt.Sprintf("%x\n", g.random(16)),
+		"/etc/environment":                  "",
+		"/etc/profile":                      "PATH=/usr/local/bin:/usr/bin:/bin\n",
+		"/etc/motd":                         "A guest that is not real.\n",
+		"/etc/ssh/ssh_host_ed25519_key":     "made up, and never asked for\n",
+		"/etc/ssh/ssh_host_ed25519_key.pub": "ssh-ed25519 " + fmt.Sprintf("%x", g.random(16)) + " root@assay\n",
+		"/sys/class/net/eth0/address":       mac(g.random(3)),
+		"/etc/crontab":                      "17 * * * * root run-parts /etc/cron.hourly\n",
 
 		"/etc/sudoers.d/tester":           "tester ALL=(ALL) NOPASSWD: ALL\n",
 		"/proc/sys/kernel/random/boot_id": fmt.Sprintf("%x\n", g.random(16)),
@@ -93,6 +96,9 @@ func (g *system) furnish() error {
 	}
 	return g.finish()
 }
+
+// mac is an address of the kind that hypervisors give.
+func mac(b []byte) string { return fmt.Sprintf("52:54:00:%02x:%02x:%02x\n", b[0], b[1], b[2]) }
 
 // finish sets what differs from a root's 0644 and 0755, and makes empty folders.
 func (g *system) finish() error {

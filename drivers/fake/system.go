@@ -152,6 +152,7 @@ func (g *system) Info(context.Context) (guest.Info, error) {
 	return guest.Info{
 		OS: g.os, Hostname: g.hostname(), User: u.name, Home: u.home, CPUs: g.cpus, Memory: g.memory,
 		BootID: strings.TrimSpace(string(id)), Uptime: time.Since(g.booted).Seconds(), Agent: assay.Version, Cgroups: true, Expires: true,
+		HostKeys: []string{"ed25519"},
 	}, nil
 }
 
@@ -382,6 +383,13 @@ func (g *system) Renew(_ context.Context, id guest.Identity) error {
 	}
 	if id.MachineID != "" {
 		errs = append(errs, g.put("/etc/machine-id", id.MachineID+"\n", 0o444))
+	}
+	if id.MAC != "" {
+		errs = append(errs, g.put("/sys/class/net/eth0/address", id.MAC+"\n", 0o444))
+	}
+	for _, key := range id.HostKeys {
+		file := "/etc/ssh/ssh_host_" + key.Type + "_key"
+		errs = append(errs, g.put(file, string(key.Private), 0o600), g.put(file+".pub", string(key.Public), 0o644))
 	}
 	return errors.Join(errs...)
 }
