@@ -7,6 +7,7 @@ import (
 
 	"assay/capture"
 	"assay/drivers/fake"
+	"assay/drivers/incus"
 	"assay/drivers/internal/cli"
 	"assay/drivers/libvirt"
 	"assay/drivers/multipass"
@@ -31,6 +32,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 			Warm:          observe,
 		}),
 		libvirt.New(cfg),
+		incus.New(cfg),
 		multipass.New(cfg),
 		parallels.New(cfg),
 		virtualbox.New(cfg),
