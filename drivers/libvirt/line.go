@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -38,6 +39,8 @@ func (s *site) bootMax() time.Duration {
 func (m *machine) pickUp(ctx context.Context) error {
 	m.letGo()
 	if m.site.remote {
+		os.RemoveAll(filepath.Join(m.ends, agentName)) // ssh takes no place that is taken
+		os.RemoveAll(filepath.Join(m.ends, consoleName))
 		t, err := m.site.forward(ctx, map[string]string{
 			filepath.Join(m.ends, agentName):   m.sockets + "/" + agentName,
 			filepath.Join(m.ends, consoleName): m.sockets + "/" + consoleName,
@@ -46,6 +49,9 @@ func (m *machine) pickUp(ctx context.Context) error {
 			return err
 		}
 		m.tunnel = t
+	}
+	if m.adopted != nil {
+		return nil // its console is its user's
 	}
 	conn, err := m.open(ctx, consoleName)
 	if err != nil {

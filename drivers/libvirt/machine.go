@@ -37,11 +37,12 @@ type machine struct {
 	name    string // of the domain, and of the machine for its owner
 	short   string
 	uuid    string
-	dir     string // its files, on the hypervisor's host
-	sockets string // its sockets, there
-	ends    string // where they can be dialled, here
-	local   string // spec's folder
-	made    bool   // dir is there
+	dir     string    // its files, on the hypervisor's host
+	sockets string    // its sockets, there
+	ends    string    // where they can be dialled, here
+	local   string    // spec's folder
+	made    bool      // dir is there
+	adopted *adoption // of a user's machine; nil: it is ours
 	tunnel  io.Closer
 	console *tape
 	turn    *cli.Turn
@@ -53,7 +54,6 @@ type machine struct {
 	suspended bool
 	spent     time.Duration // CPU of the processes before this one
 	snapshots map[string]saved
-	taken     int
 }
 
 // newMachine takes the folder of spec and makes what the domain will need. It
@@ -149,12 +149,7 @@ func (m *machine) Close() error {
 	if !first {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), removeMax)
-	defer cancel()
-	var err error
-	if m.made {
-		err = m.site.remove(ctx, m.name, place{m.dir, m.sockets})
-	}
+	err := m.end()
 	m.letGo()
 	if m.ends != m.sockets {
 		err = errors.Join(err, os.RemoveAll(m.ends))
@@ -163,6 +158,20 @@ func (m *machine) Close() error {
 		return fmt.Errorf("libvirt: %s: close: %w", m.name, err)
 	}
 	return os.RemoveAll(m.local)
+}
+
+// end destroys the domain, or gives it back to its user.
+func (m *machine) end() error {
+	limit, end := removeMax, func(ctx context.Context) error { return nil }
+	switch {
+	case m.adopted != nil:
+		limit, end = leaveMax, m.giveBack
+	case m.made:
+		end = func(ctx context.Context) error { return m.site.remove(ctx, m.name, place{m.dir, m.sockets}) }
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return end(ctx)
 }
 
 // remove makes libvirt forget a machine, and removes its files.

@@ -40,8 +40,7 @@ func (m *machine) Snapshot(ctx context.Context, name string) error {
 // save is Snapshot for those who have the turn.
 func (m *machine) save(ctx context.Context, name string) (saved, error) {
 	m.line.Cut()
-	s := saved{tag: fmt.Sprintf("assay%d", m.taken), console: m.console.bytes()}
-	m.taken++ // names are not used again, whatever became of the attempt
+	s := saved{tag: "assay-" + newUUID()[:8], console: m.console.bytes()}
 	if err := m.change(ctx, "snapshot-create-as", m.name, s.tag, "--atomic"); err != nil {
 		return s, err
 	}
@@ -160,7 +159,7 @@ func (m *machine) child(ctx context.Context, name string, spec vm.Spec) (*machin
 	}
 	f, err := newMachine(ctx, m.site, m.hw, spec)
 	if err == nil {
-		f.hostKeys, f.taken = m.hostKeys, m.taken
+		f.hostKeys = m.hostKeys
 		err = m.standingStill(ctx, func() error { return f.inherit(ctx, m) })
 	}
 	if err != nil {

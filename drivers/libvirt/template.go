@@ -153,7 +153,7 @@ func fromTemplate(ctx context.Context, s *site, hw hardware, spec vm.Spec, dir s
 	hw.MAC = f.MAC
 	m, err := newMachine(ctx, s, hw, spec)
 	if err == nil {
-		m.hostKeys, m.taken = f.HostKeys, 1 // the name of the template's own is taken
+		m.hostKeys = f.HostKeys
 		_, err = m.takeImage(ctx)
 	}
 	if err == nil {
