@@ -154,7 +154,7 @@ func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
-	if err := admit(spec); err != nil {
+	if err := cli.Admit(name, spec); err != nil {
 		return nil, err
 	}
 	h, err := d.host(ctx)
@@ -169,20 +169,6 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
-}
-
-// admit refuses what this driver cannot do, before anything starts.
-func admit(spec vm.Spec) error {
-	if spec.CPUs < 1 || spec.Memory < 1 {
-		return fmt.Errorf("got %d cpus and %d bytes of memory, want at least 1 of each", spec.CPUs, spec.Memory)
-	}
-	if err := errors.Join(cli.AllOrNothing(name, spec.Network), cli.BootsItself(name, spec.Image)); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
-		return err
-	}
-	return cli.Fits(spec)
 }
 
 // Sweep implements vm.Driver.

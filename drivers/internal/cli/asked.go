@@ -2,9 +2,29 @@ package cli
 
 import (
 	"fmt"
+	"os"
 
 	"assay/vm"
 )
+
+// Admit refuses what a driver cannot do that boots cloud images and has all of a
+// network or nothing, and what is larger than this host, before anything starts.
+// It makes spec.Dir if it is not there.
+func Admit(driver string, spec vm.Spec) error {
+	if spec.CPUs < 1 || spec.Memory < 1 {
+		return fmt.Errorf("got %d cpus and %d bytes of memory, want at least 1 of each", spec.CPUs, spec.Memory)
+	}
+	if err := AllOrNothing(driver, spec.Network); err != nil {
+		return err
+	}
+	if err := BootsItself(driver, spec.Image); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
+		return err
+	}
+	return Fits(spec)
+}
 
 // AllOrNothing refuses a network that lets only some hosts through, which no
 // command of a hypervisor offers.
