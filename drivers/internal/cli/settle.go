@@ -9,8 +9,9 @@ import (
 	"assay/vm"
 )
 
-// settleMax is how long a booted guest may take to finish its start-up jobs.
-const settleMax = 3 * time.Minute
+// settleMax is how long a booted guest may take to finish its start-up jobs. The
+// first boot of a cloud image takes minutes where it is emulated.
+const settleMax = 10 * time.Minute
 
 // settleScript waits for systemd's start-up jobs and for udev, whose workers
 // load drivers long after the agent answers, and idle for seconds before they
