@@ -14,6 +14,7 @@ import (
 	"assay/drivers/parallels"
 	"assay/drivers/qemu"
 	"assay/drivers/virtualbox"
+	"assay/drivers/vmware"
 	"assay/guest"
 	"assay/vm"
 )
@@ -36,6 +37,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 		multipass.New(cfg),
 		parallels.New(cfg),
 		virtualbox.New(cfg),
+		vmware.New(cfg),
 		fake.Config{Existing: []string{"mine"}}.New(),
 		fake.Config{Called: "fake-bare", Without: fake.Bare()}.New(), // what scripts do on hypervisors that can little
 	}

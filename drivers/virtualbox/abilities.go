@@ -85,7 +85,7 @@ func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
 		if _, err := m.d.run(ctx, "controlvm", m.id, "screenshotpng", file); err != nil {
 			return err
 		}
-		png, err = readTail(file, maxScreen)
+		png, err = cli.ReadTail(file, maxScreen)
 		return err
 	})
 	return png, err

@@ -1,11 +1,9 @@
 package virtualbox
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -31,10 +29,8 @@ var (
 
 // Files in a machine's folder.
 const (
-	diskName    = "disk.vdi"
-	seedName    = "seed.iso"
-	consoleName = "console.log"
-	earlierName = "console.earlier.log" // what was printed before the last start
+	diskName = "disk.vdi"
+	seedName = "seed.iso"
 )
 
 // How long things may take.
@@ -43,9 +39,6 @@ const (
 	convertLimit = 10 * time.Minute // for an image's disk
 	closeLimit   = 50 * time.Second // the engine waits a little longer
 )
-
-// maxConsole is how much of its console a machine returns.
-const maxConsole = 1 << 20
 
 // A machine is one virtual machine.
 type machine struct {
@@ -110,7 +103,7 @@ func (m *machine) run(ctx context.Context) error {
 
 // start switches the machine on.
 func (m *machine) start(ctx context.Context) error {
-	if err := m.keepConsole(); err != nil {
+	if err := m.console().Save(); err != nil {
 		return err
 	}
 	if err := os.Remove(m.socket); err != nil && !errors.Is(err, fs.ErrNotExist) && m.socket[0] == '/' {
@@ -194,52 +187,7 @@ func (m *machine) Close() error {
 	return errors.Join(m.failed("close", err), os.RemoveAll(m.dir))
 }
 
-// keepConsole moves what the console said away: VirtualBox begins a new file at
-// every start.
-func (m *machine) keepConsole() error {
-	text, err := os.ReadFile(m.path(consoleName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(m.path(earlierName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(text[max(0, len(text)-maxConsole):]); err != nil {
-		return err
-	}
-	return os.Remove(m.path(consoleName))
-}
-
 // Console returns the last MiB of what the guest printed, over all starts.
-func (m *machine) Console() ([]byte, error) {
-	var all []byte
-	for _, file := range []string{earlierName, consoleName} {
-		text, err := readTail(m.path(file), maxConsole)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		all = append(all, text...)
-	}
-	return all[max(0, len(all)-maxConsole):], nil
-}
+func (m *machine) Console() ([]byte, error) { return m.console().Read() }
 
-// readTail returns the end of a file.
-func readTail(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	_, err = io.Copy(&b, io.NewSectionReader(f, max(0, info.Size()-limit), limit))
-	return b.Bytes(), err
-}
+func (m *machine) console() cli.Console { return cli.Console{Dir: m.folder()} }

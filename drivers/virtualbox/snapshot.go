@@ -143,7 +143,7 @@ func (m *machine) fork(ctx context.Context, snapshot string, spec vm.Spec) (*mac
 
 // clone registers f as a linked clone of a snapshot, with serial ports of its own.
 func (f *machine) clone(ctx context.Context, parent *machine, snapshot string) error {
-	if err := f.inherit(parent); err != nil {
+	if err := f.console().Begin(parent.console()); err != nil {
 		return err
 	}
 	_, err := f.d.run(ctx, "clonevm", parent.id, "--name", f.name, "--register", "--snapshot", snapshot,
@@ -163,13 +163,4 @@ func (f *machine) clone(ctx context.Context, parent *machine, snapshot string) e
 	}
 	_, err = f.d.run(ctx, append([]string{"modifyvm", f.id}, f.ports()...)...)
 	return err
-}
-
-// inherit gives a fork what its parent's console said until now.
-func (f *machine) inherit(parent *machine) error {
-	text, err := parent.Console()
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(f.path(earlierName), text, 0o600)
 }

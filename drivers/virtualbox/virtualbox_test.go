@@ -42,6 +42,6 @@ func standIn(t *testing.T) (*driver, *box, string) {
 // TestStandIn runs the whole suite through VBoxManage's stand-in.
 func TestStandIn(t *testing.T) {
 	d, b, home := standIn(t)
-	drivertest.Run(t, drivertest.Config{Driver: d, Image: image(t)})
+	drivertest.Run(t, drivertest.Config{Driver: d, Image: image(t), Ring: drivertest.StandIn})
 	b.nothingLeft(home)
 }

@@ -1,0 +1,100 @@
+package vmware
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+
+	"assay/drivers/internal/cli"
+	"assay/vm"
+)
+
+// Lacks implements vm.Limited.
+func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) {
+	switch c {
+	case vm.CapUsage:
+		return "ask the guest, or the Task Manager", runtime.GOOS == "windows"
+	case vm.CapSnapshot, vm.CapMemory, vm.CapFork:
+		return "Player has no snapshots: use Workstation, or capture and diff", m.p != nil && !m.p.clones()
+	}
+	return "", false
+}
+
+// SetLink plugs the network cable in, or pulls it out. That of a machine without a
+// network stays out.
+func (m *machine) SetLink(ctx context.Context, up bool) error {
+	return m.control(ctx, "link", func(ctx context.Context) error {
+		if err := m.alive(ctx); err != nil || !m.open {
+			return err
+		}
+		verb := map[bool]string{true: "connectNamedDevice", false: "disconnectNamedDevice"}[up]
+		_, err := m.p.run(ctx, verb, m.vmx, "ethernet0")
+		return err
+	})
+}
+
+// Suspend lets the guest stand still.
+func (m *machine) Suspend(ctx context.Context) error { return m.hold(ctx, "pause", true) }
+
+// Resume lets a suspended guest go on.
+func (m *machine) Resume(ctx context.Context) error { return m.hold(ctx, "unpause", false) }
+
+// hold is idempotent; nothing tells whether a machine stands still.
+func (m *machine) hold(ctx context.Context, verb string, still bool) error {
+	return m.control(ctx, verb, func(ctx context.Context) error {
+		m.mu.Lock()
+		done := m.suspended == still
+		m.mu.Unlock()
+		if err := m.alive(ctx); err != nil || done {
+			return err
+		}
+		if _, err := m.p.run(ctx, verb, m.vmx); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		m.suspended = still
+		m.mu.Unlock()
+		return m.alive(ctx)
+	})
+}
+
+// Screenshot returns what the machine's display shows. VMware asks the guest's
+// tools, and a user of the guest, for it.
+func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
+	err = m.control(ctx, "screenshot", func(ctx context.Context) error {
+		file := m.path("screen.png")
+		defer os.Remove(file)
+		if _, err := m.p.run(ctx, "-gu", "tester", "-gp", m.password, "captureScreen", m.vmx, file); err != nil {
+			return err
+		}
+		png, err = cli.ReadTail(file, maxScreen)
+		return err
+	})
+	return png, err
+}
+
+// maxScreen bounds a screenshot, in bytes.
+const maxScreen = 32 << 20
+
+// Usage asks the host what the machine's process costs.
+func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
+	err = m.control(ctx, "usage", func(ctx context.Context) error {
+		if u, err = cli.ProcessUsage(ctx, m.vmx); err != nil {
+			return errors.Join(m.alive(ctx), err)
+		}
+		u.Disk, err = cli.Occupied(m.folder())
+		return err
+	})
+	return u, err
+}
+
+// control does something with the machine, in turn.
+func (m *machine) control(ctx context.Context, what string, do func(context.Context) error) error {
+	ctx, give, err := m.turn.Take(ctx)
+	if err != nil {
+		return m.failed(what, err)
+	}
+	defer give()
+	return m.failed(what, do(ctx))
+}
