@@ -115,7 +115,7 @@ func (s *Session) Lack(m vm.Machine, driver, ability string) (string, error) {
 		own, _ := l.Lacks(vm.Capability(ability))
 		instead = cmp.Or(own, instead)
 	}
-	return lack(d, vm.Info{}, instead, s.env.Drivers, ability), nil
+	return lack(d, vm.Info{}, instead, nil, ability), nil
 }
 
 // Param returns the value of a parameter: the user's, else the variant's.

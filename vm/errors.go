@@ -58,6 +58,7 @@ type UnavailableError struct {
 	Driver string
 	Reason string // "qemu-system-x86_64 is not installed"
 	Fix    string // the next command to type: "apt-get install qemu-system-x86"
+	Absent bool   // the hypervisor is not on this host at all
 }
 
 func (e *UnavailableError) Error() string {

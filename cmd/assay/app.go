@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,17 +76,16 @@ func (a *app) openDB() (*results.DB, error) {
 // drivers returns what machines can be made with, the preferred first.
 func (a *app) drivers() []vm.Driver { return all.Drivers(a.home, agentFor) }
 
-// env wires the engine to the other rooms. driver is the one that the user
-// chose, or empty.
-func (a *app) env(driver string) (engine.Env, error) {
+// env wires the engine to the other rooms.
+func (a *app) env() (engine.Env, error) {
 	store, err := a.store()
 	if err != nil {
 		return engine.Env{}, err
 	}
-	drivers := a.drivers()
 	return engine.Env{
-		Drivers:  drivers,
-		Images:   imageSource{store, find(drivers, driver)},
+		Drivers:  a.drivers(),
+		Choose:   a.choose,
+		Images:   imageSource{store: store},
 		Builtins: builtins.All(),
 		Values:   builtins.Values(),
 		Stdlib:   stdlib.FS,
@@ -94,25 +94,28 @@ func (a *app) env(driver string) (engine.Env, error) {
 	}, nil
 }
 
-// find returns the driver of that name; the default one for "", nil if there is
-// none.
+// find returns the driver of that name; nil if there is none.
 func find(drivers []vm.Driver, name string) vm.Driver {
-	if name == "" {
-		return drivers[0]
-	}
 	if i := slices.IndexFunc(drivers, func(d vm.Driver) bool { return d.Name() == name }); i >= 0 {
 		return drivers[i]
 	}
 	return nil
 }
 
-// driver returns the driver of that name, or a usage error.
-func (a *app) driver(name string) (vm.Driver, error) {
+// driver returns the driver of that name, or a usage error; for "" the one that
+// is chosen for those who name none.
+func (a *app) driver(ctx context.Context, name string) (vm.Driver, error) {
+	if name == "" {
+		var err error
+		if name, err = a.choose(ctx); err != nil {
+			return nil, err
+		}
+	}
 	drivers := a.drivers()
 	if d := find(drivers, name); d != nil {
 		return d, nil
 	}
-	return nil, usagef("", "driver: got %q, want one of %s", name, strings.Join(driverNames(drivers), ", "))
+	return nil, unknownDriver("--driver", name, driverNames(drivers))
 }
 
 func driverNames(drivers []vm.Driver) []string {

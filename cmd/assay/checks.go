@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"net"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"assay"
 	"assay/images"
+	"assay/platform"
 	"assay/results"
 	"assay/vm"
 )
@@ -29,110 +26,40 @@ const (
 
 // examine makes every check, in the order in which doctor shows them.
 func (a *app) examine(ctx context.Context) []check {
-	checks := []check{cpuCheck()}
-	for i, d := range a.drivers() {
-		checks = append(checks, driverCheck(ctx, d, i == 0))
-	}
-	checks = append(checks, toolChecks()...)
-	return append(checks, memoryCheck(), a.diskCheck(), a.agentCheck(), a.imagesCheck(), a.resultsCheck())
+	checks := []check{cpuCheck(platform.Virtualisation()), memoryCheck(platform.Memory()), a.diskCheck(), networkCheck()}
+	drivers := a.driverChecks(ctx)
+	checks = append(append(checks, drivers...), a.choiceCheck(ctx, drivers))
+	checks = append(checks, toolChecks(buildsImages(drivers))...)
+	return append(checks, a.agentCheck(), a.imagesCheck(), a.resultsCheck())
 }
 
-func cpuCheck() check {
-	c := check{Name: "processor", State: good}
-	info, _ := os.ReadFile("/proc/cpuinfo") // a host without it is told that it has no flags
-	flags := strings.Fields(string(info))
+// cpuCheck: without virtualisation everything works, and slower.
+func cpuCheck(v platform.Virtual) check {
+	c := check{Name: "processor", State: good, Found: fmt.Sprintf("%d, with %s", runtime.NumCPU(), v.Found)}
+	if !v.Usable {
+		c.State, c.Found, c.Fix = warn, fmt.Sprintf("%d; %s", runtime.NumCPU(), v.Found), v.Fix
+	}
+	return c
+}
+
+func memoryCheck(all, available int64) check {
+	c := check{Name: "memory", State: good, Found: fmt.Sprintf("%s of %s free", bytesText(available), bytesText(all))}
 	switch {
-	case slices.Contains(flags, "vmx"):
-		c.Found = fmt.Sprintf("%d, with VT-x", runtime.NumCPU())
-	case slices.Contains(flags, "svm"):
-		c.Found = fmt.Sprintf("%d, with AMD-V", runtime.NumCPU())
-	default:
-		c.State, c.Found = warn, fmt.Sprintf("%d, without VT-x or AMD-V: guests are emulated, which works and is slower", runtime.NumCPU())
-	}
-	return c
-}
-
-// driverCheck probes a driver; without the default one nothing works.
-func driverCheck(ctx context.Context, d vm.Driver, needed bool) check {
-	c := check{Name: d.Name(), State: good}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	info, err := d.Probe(ctx)
-	if err == nil {
-		c.Found = info.Version
-		if info.Accel != "" {
-			c.Found += ", " + info.Accel
-		}
-		if info.Detail != "" {
-			c.Found += ": " + info.Detail
-		}
-		return c
-	}
-	c.State, c.Found = warn, err.Error()
-	if needed {
-		c.State = bad
-	}
-	if u := (*vm.UnavailableError)(nil); errors.As(err, &u) {
-		c.Found, c.Fix = u.Reason, u.Fix
-		if packages, ok := strings.CutPrefix(u.Fix, "apt-get install "); ok {
-			c.Packages, c.Why = nonFlags(packages), "running machines"
-		}
-	}
-	return c
-}
-
-func nonFlags(s string) []string {
-	return slices.DeleteFunc(strings.Fields(s), func(w string) bool { return strings.HasPrefix(w, "-") })
-}
-
-// toolChecks looks for the programs that build images.
-func toolChecks() []check {
-	var checks []check
-	for _, tool := range images.Tools() {
-		c := check{Name: tool.Command, State: good, Why: tool.Why}
-		path, err := exec.LookPath(tool.Command)
-		if c.Found = path; err != nil {
-			c.State, c.Found = bad, "not installed; for "+tool.Why
-			c.Packages, c.Fix = []string{tool.Package}, "apt-get install "+tool.Package
-		}
-		checks = append(checks, c)
-	}
-	return checks
-}
-
-func memoryCheck() check {
-	c := check{Name: "memory", State: good}
-	info, _ := os.ReadFile("/proc/meminfo")
-	values := map[string]int64{}
-	for line := range strings.Lines(string(info)) {
-		if f := strings.Fields(line); len(f) >= 2 {
-			kib, _ := strconv.ParseInt(f[1], 10, 64)
-			values[strings.TrimSuffix(f[0], ":")] = kib << 10
-		}
-	}
-	free := values["MemAvailable"]
-	c.Found = fmt.Sprintf("%s of %s free", bytesText(free), bytesText(values["MemTotal"]))
-	if free < wantMemory {
-		c.State, c.Fix = warn, "close other programs: a machine needs 512 MiB, and assay some more"
+	case all == 0:
+		c.State, c.Found = warn, "this system does not say how much there is"
+	case available < wantMemory:
+		c.State, c.Fix = warn, "close other programs: a machine needs 512 MiB, and assay some more; \"assay run --fit\" makes machines smaller"
 	}
 	return c
 }
 
 func (a *app) diskCheck() check {
 	c := check{Name: "disk", State: good}
-	dir := a.home
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
+	free, err := platform.FreeSpace(a.home)
+	if err != nil {
 		c.State, c.Found = warn, err.Error()
 		return c
 	}
-	free := int64(st.Bavail) * st.Bsize
 	c.Found = fmt.Sprintf("%s free for %s", bytesText(free), a.home)
 	switch {
 	case free < wantDisk:
@@ -143,12 +70,77 @@ func (a *app) diskCheck() check {
 	return c
 }
 
+// networkCheck looks for a way out of this host. Machines need none; images that
+// are to be built or fetched do.
+func networkCheck() check {
+	c := check{Name: "network", State: good}
+	var up []string
+	interfaces, err := net.Interfaces()
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		if addresses, err := i.Addrs(); err == nil && slices.ContainsFunc(addresses, isGlobal) {
+			up = append(up, i.Name)
+		}
+	}
+	c.Found = strings.Join(up, ", ")
+	if err != nil || len(up) == 0 {
+		c.State, c.Found = warn, "down: images cannot be built or fetched; machines of those that are here work"
+		c.Fix = "connect this host, or \"assay image import FILE\""
+	}
+	return c
+}
+
+func isGlobal(a net.Addr) bool {
+	ip, ok := a.(*net.IPNet)
+	return ok && ip.IP.IsGlobalUnicast()
+}
+
+func nonFlags(s string) []string {
+	return slices.DeleteFunc(strings.Fields(s), func(w string) bool { return strings.HasPrefix(w, "-") })
+}
+
+// buildsImages reports whether images must be built here: some driver that can be
+// used, or none yet, boots no images of its own.
+func buildsImages(drivers []check) bool {
+	if runtime.GOOS != "linux" {
+		return false
+	}
+	own, usable := true, false
+	for _, c := range drivers {
+		if c.Driver != nil && c.Driver.Usable {
+			usable, own = true, own && c.Driver.Fetches
+		}
+	}
+	return !usable || !own
+}
+
+// toolChecks looks for the programs that build images. Where nothing needs to be
+// built they are not missed.
+func toolChecks(needed bool) []check {
+	var checks []check
+	for _, tool := range images.Tools() {
+		c := check{Name: tool.Command, State: good, Why: tool.Why}
+		path, err := exec.LookPath(tool.Command)
+		if c.Found = path; err != nil {
+			c.State, c.Found = bad, "not installed; for "+tool.Why
+			c.Packages, c.Fix = []string{tool.Package}, "apt-get install "+tool.Package
+			if !needed {
+				c.State = off
+			}
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
 func (a *app) agentCheck() check {
 	data, err := agent()
 	if err != nil {
 		return check{Name: "agent", State: bad, Found: err.Error(), Fix: "make build"}
 	}
-	return check{Name: "agent", State: good, Found: bytesText(int64(len(data)))}
+	return check{Name: "agent", State: good, Found: bytesText(int64(len(data))) + ", for " + runtime.GOARCH + " guests"}
 }
 
 func (a *app) imagesCheck() check {
@@ -197,4 +189,43 @@ func (a *app) resultsCheck() check {
 		}
 	}
 	return c
+}
+
+// choiceCheck says which driver runs what names none.
+func (a *app) choiceCheck(ctx context.Context, drivers []check) check {
+	c := check{Name: "driver", State: good}
+	name, where, err := a.preferred()
+	if err == nil && name == "" {
+		i := slices.IndexFunc(drivers, func(c check) bool { return c.Driver != nil && c.Driver.Usable })
+		if i < 0 {
+			c.State, c.Found = bad, "no hypervisor can be used here"
+			c.Fix = "install one of those above"
+			return c
+		}
+		c.Found = drivers[i].Name + ", the first that can be used; --driver, a script, $" + driverVariable + " and " + configName + " choose another"
+		return c
+	}
+	if err == nil {
+		_, err = a.choose(ctx)
+	}
+	c.Found = name + ", as " + where + " says"
+	i := slices.IndexFunc(drivers, func(c check) bool { return c.Name == name })
+	switch {
+	case err != nil:
+		c.State, c.Found = bad, err.Error()
+	case i >= 0 && drivers[i].Driver != nil && !drivers[i].Driver.Usable:
+		c.State, c.Found, c.Fix = bad, c.Found+", but it cannot be used: "+drivers[i].Found, drivers[i].Fix
+	}
+	return c
+}
+
+// A driverReport is what doctor --json says of a driver.
+type driverReport struct {
+	Name    string   `json:"name"`
+	Usable  bool     `json:"usable"`
+	Here    bool     `json:"here"`    // it is for this host's system
+	Fetches bool     `json:"fetches"` // images by names of its own
+	Adopts  bool     `json:"adopts"`  // machines that are there already: launch(existing = …)
+	Info    *vm.Info `json:"info,omitempty"`
+	Card    vm.Card  `json:"card"`
 }

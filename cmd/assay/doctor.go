@@ -19,16 +19,20 @@ type check struct {
 	Fix      string   `json:"fix,omitempty"` // the next command to type
 	Packages []string `json:"packages,omitempty"`
 	Why      string   `json:"why,omitempty"` // what the packages are for
+
+	Driver *driverReport `json:"driver,omitempty"` // of checks of drivers
 }
 
 // A state is how bad a check is.
 type state string
 
-// A bad check means that assay cannot work here.
+// A bad check means that assay cannot work here; what is off is not there, and
+// nothing misses it.
 const (
 	good state = "ok"
 	warn state = "warn"
 	bad  state = "bad"
+	off  state = "off"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -36,13 +40,22 @@ func (a *app) doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this host lacks, and mend it",
-		Long: `Look at what this host has: processors, memory, disk, hypervisors, tools, images,
-results. With --fix what is missing is installed with apt-get, as root or with
-sudo; where neither is possible the command to type is printed.
+		Long: `Look at what this host has: processors and their virtualisation, memory, disk,
+network, hypervisors, tools, images, results. Of each hypervisor it says whether it
+can be used, why not, what to do, and whether assay's driver has met the real one
+or is known by stand-ins and transcripts only; docs/drivers.md has them side by
+side. With --fix what is missing is installed with apt-get, as root or with sudo;
+where neither is possible the command to type is printed.
+
+Common troubles: a launch that asks for more than the host has says what would fit,
+and "assay run --fit" takes it. Files go into machines over the agent's line and not
+over ssh, so that no network and no sftp is needed; docs/drivers.md says how the
+line comes about on each hypervisor, and what to do where it does not.
 
 Exit codes: 0 assay can work here, 3 it cannot.`,
 		Example: `  assay doctor
-  assay doctor --fix`,
+  assay doctor --fix
+  assay doctor --json`,
 		Args: operands(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			checks := a.examine(c.Context())
@@ -85,7 +98,7 @@ func mark(s state, colour bool) string {
 	if !colour {
 		return text
 	}
-	return map[state]string{good: "\x1b[32m", warn: "\x1b[33m", bad: "\x1b[31m"}[s] + text + "\x1b[0m"
+	return map[state]string{good: "\x1b[32m", warn: "\x1b[33m", bad: "\x1b[31m", off: "\x1b[2m"}[s] + text + "\x1b[0m"
 }
 
 // fix installs the packages that checks miss.
@@ -93,7 +106,7 @@ func (a *app) fix(ctx context.Context, checks []check) error {
 	var packages []string
 	for _, c := range checks {
 		for _, p := range c.Packages {
-			if c.State != good && !slices.Contains(packages, p) {
+			if (c.State == bad || c.State == warn) && !slices.Contains(packages, p) {
 				packages = append(packages, p)
 				a.note("missing: %s, for %s", p, c.Why)
 			}

@@ -42,7 +42,7 @@ func (a *app) imageBuildCommand() *cobra.Command {
 		Args:              operands(1, -1, "the NAME of an image"),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := a.driver(driver)
+			d, err := a.driver(c.Context(), driver)
 			if err != nil {
 				return err
 			}
@@ -172,7 +172,7 @@ disk, is booted once, and is named after what it says it is.`,
 
 func (a *app) importImage(ctx context.Context, file, driver string, opt images.ImportOptions) error {
 	var err error
-	if opt.Driver, err = a.driver(driver); err != nil {
+	if opt.Driver, err = a.driver(ctx, driver); err != nil {
 		return err
 	}
 	if opt.Agent, err = agent(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"assay/capture"
 	"assay/engine"
+	"assay/near"
 	"assay/report"
 	"assay/results"
 )
@@ -59,7 +60,7 @@ that out. Names that are made up anew each time are levelled out: <hex32>, #.`,
 				return a.forgetNoise(c.Context(), args)
 			}
 			return a.withDB(func(db *results.DB) error {
-				list, err := noiseOf(c.Context(), db, args)
+				list, err := noiseOf(c.Context(), db, args, a.imageNames())
 				if err != nil {
 					return err
 				}
@@ -77,7 +78,8 @@ that out. Names that are made up anew each time are levelled out: <hex32>, #.`,
 }
 
 // noiseOf returns the models of the images with those names; of all for none.
-func noiseOf(ctx context.Context, db *results.DB, names []string) ([]imageNoise, error) {
+// known are the images that could have one.
+func noiseOf(ctx context.Context, db *results.DB, names, known []string) ([]imageNoise, error) {
 	images, err := db.PlaceboImages(ctx)
 	if err != nil {
 		return nil, err
@@ -95,10 +97,27 @@ func noiseOf(ctx context.Context, db *results.DB, names []string) ([]imageNoise,
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(list, func(i imageNoise) bool { return i.Name == name }) {
-			return nil, &nothingError{fmt.Sprintf("noise: %s: no placebos yet; run \"assay placebo %s\"", name, name)}
+			return nil, noNoise(name, images, known)
 		}
 	}
 	return list, nil
+}
+
+// noNoise says that nothing is known of an image, or which image was meant.
+func noNoise(name string, seen []results.PlaceboImage, known []string) error {
+	for _, i := range seen {
+		known = append(known, i.Name)
+	}
+	if word := near.Name(name, known); word != "" && !slices.Contains(known, name) {
+		return usagef("", "noise: %s: unknown image; did you mean %s?", name, word)
+	}
+	return &nothingError{fmt.Sprintf("noise: %s: no placebos yet; run \"assay placebo %s\"", name, name)}
+}
+
+// imageNames lists the images of the store and of its catalog.
+func (a *app) imageNames() []string {
+	names, _ := a.completeImages(nil, nil, "")
+	return names
 }
 
 // sayNoise prints models for a person.
@@ -146,7 +165,7 @@ func (a *app) forgetNoise(ctx context.Context, names []string) error {
 		return err
 	}
 	defer db.Close()
-	list, err := noiseOf(ctx, db, names)
+	list, err := noiseOf(ctx, db, names, a.imageNames())
 	if err != nil {
 		return err
 	}

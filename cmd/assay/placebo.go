@@ -84,8 +84,10 @@ func (a *app) placebo(ctx context.Context, f placeboFlags, images []string) erro
 	if f.runs < 1 || f.runs > maxRuns || f.seconds < 1 || f.seconds > maxSeconds || f.jobs < 0 {
 		return usagef("", "placebo: got %d runs of %d seconds, %d at a time; want 1 to %d of 1 to %d, and nothing below 0", f.runs, f.seconds, f.jobs, maxRuns, maxSeconds)
 	}
-	if _, err := a.driver(f.driver); err != nil && f.driver != "" {
-		return err
+	if f.driver != "" {
+		if _, err := a.driver(ctx, f.driver); err != nil {
+			return err
+		}
 	}
 	db, err := results.Open(a.dbPath())
 	if err != nil {
@@ -126,14 +128,14 @@ func (a *app) idle(ctx context.Context, f placeboFlags, db *results.DB, images [
 	if err := os.WriteFile(path, script, 0o600); err != nil {
 		return assay.Run{}, err
 	}
-	env, err := a.env(f.driver)
+	env, err := a.env()
 	if err != nil {
 		return assay.Run{}, err
 	}
 	opt := engine.Options{Scripts: []string{path}, Images: images, Driver: f.driver, Jobs: f.jobs, Command: os.Args,
 		Timeout: engine.DefaultTimeout + 2*secondsOf(float64(f.seconds)), Placebo: engine.PlaceboNever,
 		Params: map[string]string{"count": strconv.Itoa(f.runs), "seconds": strconv.Itoa(f.seconds)}}
-	if opt.Child, err = childCommand(f.driver, a.db); err != nil {
+	if opt.Child, err = childCommand(a.db); err != nil {
 		return assay.Run{}, err
 	}
 	cells, err := engine.Plan(ctx, env, opt)
@@ -180,7 +182,7 @@ func (r *placeboResult) know(ctx context.Context, db *results.DB, learnt assay.R
 	if digest == "" {
 		return nil
 	}
-	all, err := noiseOf(ctx, db, []string{r.Name})
+	all, err := noiseOf(ctx, db, []string{r.Name}, nil)
 	for _, i := range all {
 		if i.Digest == digest {
 			r.imageNoise = i

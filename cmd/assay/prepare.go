@@ -64,13 +64,19 @@ type need struct {
 	driver vm.Driver
 }
 
-// needs lists the images of a plan, each once, without those that need no disk.
-func needs(env engine.Env, cells []assay.Cell) []need {
+// needs lists the images of a plan, each once, without those that need no disk
+// and those that a hypervisor fetches itself.
+func needs(env engine.Env, cells []assay.Cell, store *images.Store) []need {
 	var list []need
 	for _, c := range cells {
 		d := find(env.Drivers, c.Driver)
-		if _, ok := d.(diskless); ok || d == nil {
+		if d == nil || isMadeUp(d) || c.Image == engine.NoImage {
 			continue
+		}
+		if _, fetches := d.(vm.Catalog); fetches {
+			if _, err := store.Match([]string{c.Image}); isForeign(err) {
+				continue
+			}
 		}
 		if !slices.ContainsFunc(list, func(n need) bool { return n.image == c.Image }) {
 			list = append(list, need{c.Image, d})
@@ -82,13 +88,13 @@ func needs(env engine.Env, cells []assay.Cell) []need {
 // prepareImages builds the images that a plan needs and the store lacks. An
 // image whose agent is older than this assay is made again, which takes seconds.
 func (a *app) prepareImages(ctx context.Context, env engine.Env, cells []assay.Cell, noBuild bool) error {
-	list := needs(env, cells)
-	if len(list) == 0 {
-		return nil
-	}
 	store, err := a.store()
 	if err != nil {
 		return err
+	}
+	list := needs(env, cells, store)
+	if len(list) == 0 {
+		return nil
 	}
 	entries, err := store.List()
 	if err != nil {

@@ -2,18 +2,19 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"assay/engine"
+	"assay/platform"
 	"assay/vm"
 )
 
@@ -28,6 +29,8 @@ func (a *app) psCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ps",
 		Short: "List the live machines and what they cost",
+		Long: `List the live machines and what they cost, also those that are being made: their
+state says what their launch is doing.`,
 		Example: `  assay ps
   assay ps --ids`,
 		Args: operands(0, 0, ""),
@@ -41,7 +44,9 @@ func (a *app) psCommand() *cobra.Command {
 				return a.printJSON(live)
 			case ids:
 				for _, l := range live {
-					a.printf("%s\n", l.ID)
+					if l.Starting == "" {
+						a.printf("%s\n", l.ID)
+					}
 				}
 				return nil
 			}
@@ -64,9 +69,9 @@ func (a *app) listLive(live []liveRow) error {
 		if l.Usage.PID > 0 {
 			cpu, memory = seconds(l.Usage.CPU), bytesText(l.Usage.Memory)
 		}
-		rows = append(rows, []any{l.ID, l.Image, l.Driver, l.Cell, cpu, memory, bytesText(l.Usage.Disk), time.Since(l.Started).Round(time.Second).String()})
+		rows = append(rows, []any{cmp.Or(l.ID, l.Name), cmp.Or(l.Starting, "running"), l.Image, l.Driver, l.Cell, cpu, memory, bytesText(l.Usage.Disk), time.Since(l.Started).Round(time.Second).String()})
 	}
-	return a.table([]string{"machine", "image", "driver", "test", "cpu", "memory", "disk", "age"}, rows)
+	return a.table([]string{"machine", "state", "image", "driver", "test", "cpu", "memory", "disk", "age"}, rows)
 }
 
 // usageOf measures a machine of another process from outside: its process is
@@ -75,7 +80,7 @@ func usageOf(l engine.Live) vm.Usage {
 	u := vm.Usage{Disk: diskUsage(strings.TrimSuffix(l.Socket, ".sock"))}
 	for _, pid := range descendants(l.PID) {
 		args, err := os.ReadFile(procFile(pid, "cmdline"))
-		if err != nil || !slices.Contains(strings.Split(string(args), "\x00"), l.ID) {
+		if err != nil || l.ID == "" || !slices.Contains(strings.Split(string(args), "\x00"), l.ID) {
 			continue
 		}
 		u.PID, u.CPU, u.Memory = pid, cpuTime(pid), proportional(pid)
@@ -152,8 +157,8 @@ func diskUsage(dir string) int64 {
 			return nil // it vanished: the machine is being closed
 		}
 		if info, err := e.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok && !e.IsDir() {
-				sum += st.Blocks * 512
+			if !e.IsDir() {
+				sum += platform.Occupied(info)
 			}
 		}
 		return nil

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // newRoot returns the command tree.
@@ -33,7 +35,7 @@ what it did to that machine, grades it, and remembers.
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef(hint(c), "%s: %w", c.Name(), err)
+		return usagef(hint(c), "%s: %w", c.Name(), badValue(err))
 	})
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "host", Title: "This host:"})
 	add := func(group string, commands ...*cobra.Command) {
@@ -57,6 +59,25 @@ func unknownCommand(c *cobra.Command, got string) error {
 		return usagef("did you mean \""+c.CommandPath()+" "+near[0]+"\"?", "got %q, want a command", got)
 	}
 	return usagef("run \""+c.CommandPath()+" -h\" for the commands", "got %q, want a command", got)
+}
+
+// badValue says of a flag's value what was got and what is wanted; other errors
+// it returns as they are.
+func badValue(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	f := bad.GetFlag()
+	name := "--" + f.Name
+	if f.Shorthand != "" {
+		name = "-" + f.Shorthand + ", " + name
+	}
+	want := map[string]string{"int": "a whole number, such as 2", "bool": "true or false", "duration": "a time, such as 90s, 5m or 2h"}[f.Value.Type()]
+	if want == "" {
+		return err
+	}
+	return fmt.Errorf("for %s: got %q, want %s", name, bad.GetValue(), want)
 }
 
 // hint points to a command's help.

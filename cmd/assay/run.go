@@ -33,6 +33,7 @@ type runFlags struct {
 	timeout  time.Duration
 	noBuild  bool
 	placebo  string
+	fit      bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -47,7 +48,10 @@ built first. Results go into the database, reports into a folder.
 The tests that took longest start first, new ones before them; reports keep the
 scripts' order. A test failed if its verdict was fail or error. After --maxfail
 failures, -x being one, tests that are under way go on to their end and the others
-are skipped. --shard splits the tests alike in every run that knows the same
+are skipped. Without --driver and without a word of the script's, tests run on
+$ASSAY_DRIVER, else on the driver of config.toml in the state folder, else on the
+first hypervisor that can be used here. config.toml may also settle fail-on, fit,
+jobs, keep, no-build, placebo and timeout, as in: driver = "lima". --shard splits the tests alike in every run that knows the same
 results: give all parts the same --db, or none; the split's name tells. A part
 with no tests is no failure.
 
@@ -58,7 +62,12 @@ with no tests is no failure.
   assay run tests/ --lf -x
   assay run tests/ --shard 1/3`,
 		Args: operands(1, -1, "SCRIPT or DIR"),
-		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), f, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := a.settle(c); err != nil {
+				return err
+			}
+			return a.run(c.Context(), f, args)
+		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"star"}, cobra.ShellCompDirectiveFilterFileExt
 		},
@@ -66,7 +75,7 @@ with no tests is no failure.
 	fl := c.Flags()
 	fl.StringSliceVar(&f.images, "image", nil, "images to run on, with `GLOB`s, instead of the script's")
 	fl.StringSliceVar(&f.variants, "variant", nil, "run only these of the script's variants")
-	fl.StringVar(&f.driver, "driver", "", "hypervisor `NAME` to run on, instead of the script's")
+	fl.StringVar(&f.driver, "driver", "", "hypervisor `NAME` to run on, instead of the script's (default: $ASSAY_DRIVER, config.toml, or the first that can be used)")
 	fl.StringArrayVarP(&f.params, "param", "p", nil, "a parameter of the script, as `KEY=VALUE`; may be given again")
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many tests at a time (default: as many as the host has processors)")
 	fl.StringVar(&f.keep, "keep", "never", "whose machines stay until you press Enter: never, failed or always")
@@ -77,6 +86,7 @@ with no tests is no failure.
 	fl.DurationVar(&f.timeout, "timeout", 0, "how long each test may take (default 30m)")
 	fl.BoolVar(&f.noBuild, "no-build", false, "do not build images that are missing")
 	fl.StringVar(&f.placebo, "placebo", "auto", "when a machine gets a twin that does nothing, to tell noise: auto (when too little is known of its image), always or never")
+	fl.BoolVar(&f.fit, "fit", false, "give machines less than they ask for where the host has not as much")
 	f.planFlags.add(c)
 	must(c.RegisterFlagCompletionFunc("image", a.completeImages))
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
@@ -91,7 +101,7 @@ func (f runFlags) options(scripts []string) (engine.Options, threshold, error) {
 	opt := engine.Options{
 		RunID: engine.NewRunID(), Scripts: scripts, Images: f.images, Variants: f.variants, Driver: f.driver,
 		Params: map[string]string{}, Jobs: f.jobs, Keep: engine.Keep(f.keep), Timeout: f.timeout,
-		Command: os.Args, Placebo: engine.PlaceboPolicy(f.placebo),
+		Command: os.Args, Placebo: engine.PlaceboPolicy(f.placebo), Fit: f.fit,
 	}
 	for _, p := range f.params {
 		key, value, ok := strings.Cut(p, "=")
@@ -137,15 +147,15 @@ func (a *app) run(ctx context.Context, f runFlags, scripts []string) error {
 		return err
 	}
 	if f.driver != "" {
-		if _, err := a.driver(f.driver); err != nil {
+		if _, err := a.driver(ctx, f.driver); err != nil {
 			return err
 		}
 	}
-	env, err := a.env(f.driver)
+	env, err := a.env()
 	if err != nil {
 		return err
 	}
-	if opt.Child, err = childCommand(f.driver, a.db); err != nil {
+	if opt.Child, err = childCommand(a.db); err != nil {
 		return err
 	}
 	v := a.newView(f.json)
@@ -269,15 +279,12 @@ func (a *app) summary(run assay.Run, files []string) error {
 }
 
 // childCommand is how the engine starts a process for one script.
-func childCommand(driver, db string) ([]string, error) {
+func childCommand(db string) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("run: %w", err)
 	}
 	argv := []string{self, "engine-child"}
-	if driver != "" {
-		argv = append(argv, "--driver", driver)
-	}
 	if db != "" {
 		argv = append(argv, "--db", db)
 	}
@@ -286,7 +293,6 @@ func childCommand(driver, db string) ([]string, error) {
 
 // childCommand is the other end of engine.Options.Child.
 func (a *app) childCommand() *cobra.Command {
-	var driver string
 	c := &cobra.Command{
 		Use:     "engine-child",
 		Short:   "Evaluate one script for another assay",
@@ -294,14 +300,13 @@ func (a *app) childCommand() *cobra.Command {
 		Hidden:  true,
 		Args:    operands(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
-			env, err := a.env(driver)
+			env, err := a.env()
 			if err != nil {
 				return err
 			}
 			return engine.ServeChild(c.Context(), env, a.stdin, a.stdout)
 		},
 	}
-	c.Flags().StringVar(&driver, "driver", "", "the driver that the user chose")
 	a.dbFlag(c)
 	return c
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -37,7 +35,9 @@ func (a *app) shellCommand() *cobra.Command {
 			}
 			names, d := a.completeImages(c, args, prefix)
 			for _, l := range engine.LiveMachines(a.home) {
-				names = append(names, l.ID)
+				if l.Starting == "" {
+					names = append(names, l.ID)
+				}
 			}
 			return names, d
 		},
@@ -60,7 +60,7 @@ func (a *app) shellCommand() *cobra.Command {
 // liveMachine finds a live machine by its id or name.
 func (a *app) liveMachine(name string) (engine.Live, bool) {
 	for _, l := range engine.LiveMachines(a.home) {
-		if l.ID == name || l.Name == name {
+		if l.Starting == "" && (l.ID == name || l.Name == name) {
 			return l, true
 		}
 	}
@@ -79,7 +79,7 @@ func (a *app) shellLive(ctx context.Context, l engine.Live, cmd guest.Command) e
 // shellFresh launches a machine for the shell. It is a run of its own, so that
 // what a killed shell leaves behind is swept.
 func (a *app) shellFresh(ctx context.Context, image, driver string, spec vm.Spec, cmd guest.Command) (err error) {
-	d, err := a.driver(driver)
+	d, err := a.driver(ctx, driver)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (a *app) shellFresh(ctx context.Context, image, driver string, spec vm.Spec
 	if err != nil {
 		return err
 	}
-	if spec.Image, err = (imageSource{store, d}).Resolve(image); err != nil {
+	if spec.Image, err = (imageSource{ctx, store, d}).Resolve(image); err != nil {
 		return err
 	}
 	scratch, err := a.scratch()
@@ -176,29 +176,4 @@ func (a *app) terminal(ctx context.Context, c *guest.Client, cmd guest.Command, 
 	sizes, stop := watchSize(size)
 	defer stop()
 	return c.Terminal(ctx, cmd, in, a.stdout, sizes)
-}
-
-// watchSize sends the terminal's size whenever it changes.
-func watchSize(size func() guest.Size) (<-chan guest.Size, func()) {
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH)
-	sizes, done := make(chan guest.Size, 1), make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-changed:
-				select {
-				case sizes <- size():
-				case <-done:
-					return
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return sizes, func() {
-		signal.Stop(changed)
-		close(done)
-	}
 }

@@ -113,7 +113,7 @@ func findQEMU() (string, error) {
 	}
 	path, err := exec.LookPath(binaryName())
 	if err != nil {
-		return "", unavailable(binaryName()+" is not installed", "apt-get install qemu-system-x86")
+		return "", &vm.UnavailableError{Driver: "qemu", Reason: binaryName() + " is not installed", Fix: "apt-get install qemu-system-x86", Absent: true}
 	}
 	return path, nil
 }

@@ -112,5 +112,5 @@ func (t *Tool) Unavailable(err error) error {
 	case e.Kind == ErrFailed || e.Err != nil:
 		reason = (&Error{Tool: e.Tool, Args: e.Args, Exit: e.Exit, Said: e.Said, Kind: e.Kind, Err: e.Err}).Error()
 	}
-	return &vm.UnavailableError{Driver: t.Driver, Reason: reason, Fix: e.Fix}
+	return &vm.UnavailableError{Driver: t.Driver, Reason: reason, Fix: e.Fix, Absent: errors.Is(e, ErrNotInstalled)}
 }
