@@ -194,6 +194,13 @@ type Forker interface {
 	Fork(ctx context.Context, snapshot string, spec Spec) (Machine, error)
 }
 
+// ColdForker is a Forker whose forks boot, although its snapshots have the
+// memory: its hypervisor clones disks only.
+type ColdForker interface {
+	Forker
+	BootsForks()
+}
+
 // Consoler is a machine whose console is kept.
 type Consoler interface {
 	// Console returns everything that the guest's console printed so far, bounded

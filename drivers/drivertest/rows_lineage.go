@@ -27,8 +27,20 @@ func (e *env) root(c *guest.Client, line string) {
 // have it.
 func (e *env) says(c *guest.Client, word string) {
 	e.Helper()
+	e.saysAt(c, word, slices.Contains(e.info.Capabilities, vm.CapMemory))
+}
+
+// forkSays is says for a fork that nobody wrote to, which may have booted.
+func (e *env) forkSays(c *guest.Client, word string) {
+	e.Helper()
+	_, cold := vm.As[vm.ColdForker](e.m)
+	e.saysAt(c, word, cold != nil && slices.Contains(e.info.Capabilities, vm.CapMemory))
+}
+
+func (e *env) saysAt(c *guest.Client, word string, memory bool) {
+	e.Helper()
 	places := []string{"/var/lib/assay-test/disk"}
-	if slices.Contains(e.info.Capabilities, vm.CapMemory) {
+	if memory {
 		places = append(places, "/run/assay-test/memory")
 	}
 	for _, place := range places {
@@ -92,7 +104,7 @@ func forkOfAFork(e *env) {
 	e.say(e.c, "parent")
 	e.c = e.save(e.m, "parent")
 	child, c := e.fork("parent", "child")
-	e.says(c, "parent")
+	e.forkSays(c, "parent")
 	e.say(c, "child")
 	c = e.save(child, "child")
 	e.say(c, "later")
@@ -102,7 +114,7 @@ func forkOfAFork(e *env) {
 		e.must(err)
 		e.closes(m)
 		grandchild := e.dial(m)
-		e.says(grandchild, "child")
+		e.forkSays(grandchild, "child")
 		e.say(grandchild, name)
 	}
 	e.says(c, "later")
