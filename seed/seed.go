@@ -167,11 +167,15 @@ func Write(path string, o Options) error {
 	return nil
 }
 
+// sector is the unit of a CD, in bytes.
+const sector = 2048
+
 func writeISO(path string, content []File) error {
 	size := int64(1 << 20)
 	for _, f := range content {
 		size += int64(len(f.Data))
 	}
+	size = (size + sector - 1) / sector * sector // VirtualBox takes no other
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -185,7 +189,7 @@ func writeISO(path string, content []File) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	iso, err := iso9660.Create(disk, size, 0, 2048, work)
+	iso, err := iso9660.Create(disk, size, 0, sector, work)
 	if err != nil {
 		return err
 	}
