@@ -10,6 +10,7 @@ import (
 	"assay/drivers/incus"
 	"assay/drivers/internal/cli"
 	"assay/drivers/libvirt"
+	"assay/drivers/lima"
 	"assay/drivers/multipass"
 	"assay/drivers/parallels"
 	"assay/drivers/qemu"
@@ -34,6 +35,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 		}),
 		libvirt.New(cfg),
 		incus.New(cfg),
+		lima.New(cfg),
 		multipass.New(cfg),
 		parallels.New(cfg),
 		virtualbox.New(cfg),
