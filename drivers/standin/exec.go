@@ -96,17 +96,32 @@ func (g *Guest) Serve(ctx context.Context, conn net.Conn) error {
 
 // Listen makes a unix socket at path that leads to the agent's service, one
 // connection at a time, as a hypervisor's channel or serial port does. It is
-// there until the guest is switched off or deleted, so call it after Start.
+// there until the guest is switched off or deleted, so call it after Start, and
+// again after a Restore. A socket that is at path is replaced.
 func (g *Guest) Listen(path string) error {
 	if !g.Running() {
 		return ErrOff
 	}
-	l, err := net.Listen("unix", path)
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return err
 	}
+	l.SetUnlinkOnClose(false) // the path may be the next one's by then
+	own, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return err
+	}
 	power := g.box.Power()
-	stop := func() { l.Close() }
+	stop := func() {
+		l.Close()
+		if now, err := os.Lstat(path); err == nil && os.SameFile(own, now) {
+			os.Remove(path)
+		}
+	}
 	context.AfterFunc(power, stop)
 	context.AfterFunc(g.life, stop)
 	g.work.Go(func() {
