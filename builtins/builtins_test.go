@@ -32,8 +32,10 @@ func (c catalog) Resolve(name string) (vm.Image, error) {
 func (c catalog) Match(globs []string) ([]string, error) { return globs, nil }
 
 func testEnv(t *testing.T) engine.Env {
-	d := fake.New()
-	return engine.Env{Drivers: []vm.Driver{d}, Images: catalog{d}, Builtins: builtins.All(), Values: builtins.Values(),
+	d := fake.Config{Existing: []string{"mine", "other"}}.New()
+	bare := fake.Config{Called: "bare", Without: fake.Bare()}.New()
+	disks := fake.Config{Called: "disks", Without: []vm.Capability{vm.CapMemory}}.New()
+	return engine.Env{Drivers: []vm.Driver{d, bare, disks}, Images: catalog{d}, Builtins: builtins.All(), Values: builtins.Values(),
 		Stdlib: stdlib.FS, StateDir: t.TempDir(), Host: engine.Capacity{CPUs: 4, Memory: 8 << 30}}
 }
 
