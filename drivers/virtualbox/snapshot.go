@@ -34,6 +34,9 @@ func (m *machine) snapshot(ctx context.Context, name string) error {
 	}
 	m.line.Cut()
 	id, err := m.take(ctx, name)
+	if err == nil {
+		err = m.d.until(ctx, m.id, running, paused)
+	}
 	if err != nil {
 		// VirtualBox may have left the guest standing.
 		return errors.Join(err, m.hold(context.WithoutCancel(ctx), m.held()))
@@ -65,7 +68,7 @@ func (m *machine) take(ctx context.Context, name string) (string, error) {
 	if !strings.Contains(string(list.Stdout), `="`+id+`"`) {
 		return "", fmt.Errorf("VBoxManage said that it took %s, and does not list it", id)
 	}
-	return id, m.d.until(ctx, m.id, running, paused)
+	return id, nil
 }
 
 // saved returns a snapshot's id.

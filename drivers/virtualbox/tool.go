@@ -64,6 +64,7 @@ func tool() *cli.Tool {
 			{Text: "VBOX_E_INVALID_VM_STATE", Kind: cli.ErrState},
 			{Text: "is not currently running", Kind: cli.ErrState},
 			{Text: "is not running (currently", Kind: cli.ErrState},
+			{Text: "terminated unexpectedly during startup", Kind: cli.ErrFailed, Fix: fixModule},
 			{Text: "E_ACCESSDENIED", Kind: fs.ErrPermission},
 			{Text: "VERR_ACCESS_DENIED", Kind: fs.ErrPermission},
 			{Text: ": error:", Kind: cli.ErrFailed},
