@@ -188,7 +188,7 @@ func testDriver(t *testing.T, uri string) *driver {
 }
 
 // realImage returns the image debian-12 of the user's own store, or skips.
-func realImage(t *testing.T) vm.Image {
+func realImage(t testing.TB) vm.Image {
 	t.Helper()
 	store, err := images.Open(filepath.Join(home(), "images"))
 	if err != nil {

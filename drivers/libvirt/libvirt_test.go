@@ -6,7 +6,12 @@ import (
 	"assay/drivers/drivertest"
 )
 
+// TestSystem runs the suite on the system's libvirt as root: QEMU runs as the
+// user that libvirt keeps for it.
 func TestSystem(t *testing.T) {
-	d, _ := systemDriver(t)
-	drivertest.Run(t, drivertest.Config{Driver: d, Image: realImage(t)})
+	d, dm := systemDriver(t)
+	d.cfg.Agents = agents
+	drivertest.Run(t, drivertest.Config{Driver: d, Image: realImage(t), Existing: func(t testing.TB) (string, func()) {
+		return theirs(t, d, realImage(t), dm.dir).existing(t, dm.uri())
+	}})
 }
