@@ -126,7 +126,8 @@ func (r *replay) play(c *Call) int {
 func (r *replay) find(argv []string, stdin io.Reader) (*recordedCall, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, c := range r.calls {
+	for _, i := range r.order() {
+		c := r.calls[i]
 		if !r.mayCome(i) {
 			continue
 		}
@@ -148,6 +149,19 @@ func (r *replay) find(argv []string, stdin io.Reader) (*recordedCall, error) {
 		return c, nil
 	}
 	return nil, fmt.Errorf("got the call %q, want %s", argv, r.expected())
+}
+
+// order lists the calls as they are looked at: the one that is next comes before
+// those that may come again, so that a poll hears what is new.
+func (r *replay) order() []int {
+	var all []int
+	if !r.head.Any && r.next < len(r.calls) {
+		all = append(all, r.next)
+	}
+	for i := range r.calls {
+		all = append(all, i)
+	}
+	return all
 }
 
 // mayCome reports whether the i-th call may come now: it is the next one, or one
