@@ -18,7 +18,7 @@ import (
 var (
 	_ vm.Machine           = (*machine)(nil)
 	_ vm.MemorySnapshotter = (*machine)(nil)
-	_ vm.Forker            = (*machine)(nil)
+	_ vm.ColdForker        = (*machine)(nil)
 	_ vm.Screenshotter     = (*machine)(nil)
 	_ vm.Networker         = (*machine)(nil)
 	_ vm.Suspender         = (*machine)(nil)

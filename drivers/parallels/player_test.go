@@ -400,7 +400,6 @@ func (p *player) serial(g *standin.Guest, b *box) error {
 	if args, ok := g.Listens(); socket == "" || !ok || args != "port "+guestPort {
 		return nil
 	}
-	_ = os.Remove(socket)
 	return g.Listen(socket)
 }
 

@@ -142,6 +142,9 @@ func (m *machine) goOn(ctx context.Context) error {
 	return m.d.start(ctx, m.uuid)
 }
 
+// BootsForks implements vm.ColdForker.
+func (m *machine) BootsForks() {}
+
 // Fork implements vm.Forker: a linked clone of the snapshot's disk, which boots.
 func (m *machine) Fork(ctx context.Context, snapshot string, spec vm.Spec) (vm.Machine, error) {
 	ctx, give, err := m.turn.Take(ctx)
