@@ -58,15 +58,16 @@ bench: build ## Compare assay with its peers, and record it; BENCHFLAGS='-only l
 	bin/assay doctor --fix
 	bin/bench -install $(BENCHFLAGS)
 
-generate: build ## Write the generated files again: the stub and the reference of the verbs
+generate: build ## Write the generated files again: the stub and the reference of the verbs, the page of the drivers
 	bin/assay doc --stub > builtins/api.py
 	bin/assay doc --reference > docs/reference.md
+	bin/assay doc --drivers > docs/drivers.md
 
 check: generate ## What a commit must pass: format, vet, tidy, no stale generated file, cross-build
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
 	go mod tidy -diff
-	git diff --exit-code -- builtins/api.py docs/reference.md
+	git diff --exit-code -- builtins/api.py docs/reference.md docs/drivers.md
 
 clean: ## Remove what was built here; images and results stay in the state folder
 	rm -rf bin out cmd/assay/agent/assay-agent-*

@@ -42,7 +42,7 @@ func driverCheck(ctx context.Context, d vm.Driver) check {
 	r := &driverReport{Name: d.Name(), Here: belongsHere(d), Fetches: fetches, Adopts: adopts, Card: card(d)}
 	c := check{Name: d.Name(), Driver: r}
 	if !r.Here {
-		c.State, c.Found = off, "for hosts with "+systemNames(r.Card.Systems)
+		c.State, c.Found = off, "for hosts with "+systemNames(r.Card.Systems, " or ")
 		return c
 	}
 	info, err := probe(ctx, d)
@@ -95,7 +95,7 @@ func (c *check) unusable(err error) {
 }
 
 // systemNames writes the names of operating systems for a person.
-func systemNames(systems []string) string {
+func systemNames(systems []string, between string) string {
 	var names []string
 	for _, s := range systems {
 		name := map[string]string{"darwin": "macOS", "linux": "Linux", "windows": "Windows"}[s]
@@ -107,5 +107,5 @@ func systemNames(systems []string) string {
 	if len(names) == 0 {
 		return runtime.GOOS
 	}
-	return strings.Join(names, " or ")
+	return strings.Join(names, between)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) docCommand() *cobra.Command {
-	var stub, reference bool
+	var stub, reference, drivers bool
 	c := &cobra.Command{
 		Use:   "doc [VERB]",
 		Short: "Explain a verb of scripts, or list them all",
@@ -37,6 +37,12 @@ func (a *app) docCommand() *cobra.Command {
 				a.printf("%s", engine.Stub(builtins.All(), builtins.Types()...))
 			case reference:
 				a.printf("%s", engine.Reference(builtins.All(), builtins.Types()...))
+			case drivers:
+				page, err := driversPage(a.drivers())
+				if err != nil {
+					return err
+				}
+				a.printf("%s", page)
 			case len(args) == 0:
 				for _, b := range builtins.All() {
 					a.printf("%s\n", b.Signature())
@@ -50,6 +56,7 @@ func (a *app) docCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&stub, "stub", false, "print a typed stub for editors")
 	c.Flags().BoolVar(&reference, "reference", false, "print the whole reference, in Markdown")
+	c.Flags().BoolVar(&drivers, "drivers", false, "print what the drivers can do, in Markdown")
 	return c
 }
 

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"strings"
+	"text/template"
+
+	"assay/vm"
+)
+
+//go:embed drivers.md.tmpl
+var driversTemplate string
+
+// driversPage writes docs/drivers.md: what drivers say of themselves, side by
+// side. It is the same on every host.
+func driversPage(drivers []vm.Driver) (string, error) {
+	var real []vm.Driver
+	for _, d := range drivers {
+		if !isMadeUp(d) {
+			real = append(real, d)
+		}
+	}
+	t, err := template.New("drivers").Parse(driversTemplate)
+	if err != nil {
+		return "", err
+	}
+	var page bytes.Buffer
+	err = t.Execute(&page, map[string]string{"Met": metTable(real), "Abilities": abilityTable(real), "Instead": insteadTable(real)})
+	return page.String(), err
+}
+
+// metTable says of each driver what it runs, where, and which versions it met.
+func metTable(drivers []vm.Driver) string {
+	rows := [][]string{{"driver", "hypervisor", "command", "hosts", "met the real one", "kept from networks by"}}
+	for _, d := range drivers {
+		c := card(d)
+		met := strings.Join(c.Met, ", ")
+		if met == "" {
+			met = "no: stand-ins and transcripts only"
+		}
+		rows = append(rows, []string{"`" + d.Name() + "`", c.Title, "`" + c.Tool + "`", systemNames(c.Systems, ", "), met, keptBy(c.Isolation)})
+	}
+	return markdownTable(rows)
+}
+
+func keptBy(i vm.Isolation) string {
+	switch i {
+	case vm.IsolationHost:
+		return "the host"
+	case vm.IsolationGuest:
+		return "a firewall in the guest"
+	}
+	return "nobody: refused"
+}
+
+// abilityTable is drivers × abilities.
+func abilityTable(drivers []vm.Driver) string {
+	head := []string{"driver"}
+	for _, c := range vm.All() {
+		head = append(head, string(c))
+	}
+	rows := [][]string{append(head, "existing", "own images")}
+	for _, d := range drivers {
+		row := []string{"`" + d.Name() + "`"}
+		for _, c := range vm.All() {
+			row = append(row, yes(can(d, c)))
+		}
+		_, adopts := d.(vm.Adopter)
+		_, fetches := d.(vm.Catalog)
+		rows = append(rows, append(row, yes(adopts), yes(fetches)))
+	}
+	return markdownTable(rows)
+}
+
+func can(d vm.Driver, want vm.Capability) bool {
+	for _, c := range card(d).Capabilities {
+		if c == want {
+			return true
+		}
+	}
+	return false
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "–"
+}
+
+// insteadTable says for what is lacking what the user can do.
+func insteadTable(drivers []vm.Driver) string {
+	rows := [][]string{{"driver", "lacks", "instead"}}
+	for _, d := range drivers {
+		for _, c := range vm.All() {
+			if !can(d, c) {
+				rows = append(rows, []string{"`" + d.Name() + "`", string(c), card(d).Instead[c]})
+			}
+		}
+	}
+	return markdownTable(rows)
+}
+
+// markdownTable writes a table; the first row is its head.
+func markdownTable(rows [][]string) string {
+	var s strings.Builder
+	for i, row := range rows {
+		for _, cell := range row {
+			fmt.Fprintf(&s, "| %s ", strings.ReplaceAll(cell, "|", `\|`))
+		}
+		s.WriteString("|\n")
+		if i == 0 {
+			s.WriteString(strings.Repeat("|---", len(row)) + "|\n")
+		}
+	}
+	return s.String()
+}
