@@ -7,6 +7,7 @@ import (
 
 	"assay/capture"
 	"assay/drivers/fake"
+	"assay/drivers/hyperv"
 	"assay/drivers/incus"
 	"assay/drivers/internal/cli"
 	"assay/drivers/libvirt"
@@ -36,6 +37,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 		libvirt.New(cfg),
 		incus.New(cfg),
 		lima.New(cfg),
+		hyperv.New(cfg),
 		multipass.New(cfg),
 		parallels.New(cfg),
 		virtualbox.New(cfg),
