@@ -77,6 +77,7 @@ func Run(t *testing.T, cfg Config) {
 		cfg.RunDir = t.TempDir()
 	}
 	t.Run(string(cfg.Ring), func(t *testing.T) {
+		t.Logf("suite %s: %s on %s", cfg.Ring, name, info.Version) // drivers/all/suite reads this
 		for _, r := range rows {
 			t.Run(r.name, func(t *testing.T) {
 				if why := r.missing(cfg, info); why != "" {

@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -64,7 +65,7 @@ type Snapshot struct {
 
 // AgentProgram returns what the agent's file holds, for guests of an
 // architecture. Drivers under test are given it as Config.Agents; a guest runs
-// it only if it is that of its own architecture, amd64.
+// it only if it is that of its own architecture, which is this machine's.
 func AgentProgram(arch string) ([]byte, error) {
 	if arch != "amd64" && arch != "arm64" {
 		return nil, fmt.Errorf("got architecture %q, want amd64 or arm64", arch)
@@ -74,9 +75,12 @@ func AgentProgram(arch string) ([]byte, error) {
 
 // Create makes a guest that is off. A name that is taken is fs.ErrExist.
 func (h *Host) Create(name string, size Size) (*Guest, error) {
-	agent, _ := AgentProgram("amd64")
+	agent, err := AgentProgram(runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
 	box, err := fake.NewComputer(fake.Hardware{
-		Image: vm.Image{Name: "debian-12"}, Hostname: name, CPUs: max(size.CPUs, 1),
+		Image: vm.Image{Name: "debian-12", Arch: runtime.GOARCH}, Hostname: name, CPUs: max(size.CPUs, 1),
 		Memory: orElse(size.Memory, 512<<20), Disk: orElse(size.Disk, 4<<30), Agent: agent,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -110,7 +111,8 @@ func TestEnterAndLeave(t *testing.T) {
 // as root.
 func TestAgentOfAnotherProcessor(t *testing.T) {
 	g, tool := execHost(t)
-	for arch, want := range map[string]string{"arm64": "Exec format error", "amd64": "got user debian, want root"} {
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	for arch, want := range map[string]string{other: "Exec format error", runtime.GOARCH: "got user debian, want root"} {
 		program, err := standin.AgentProgram(arch)
 		if err == nil {
 			err = g.Write(cli.AgentPath, program, 0o755)
@@ -132,7 +134,7 @@ func TestSeedDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, _ := standin.AgentProgram("amd64")
+	program, _ := standin.AgentProgram(runtime.GOARCH)
 	iso := filepath.Join(t.TempDir(), "seed.iso")
 	err = seed.Write(iso, seed.Options{Agent: program, ID: "x", Hostname: "named", Line: "serial:/dev/ttyS1", SSHKey: "ssh-ed25519 AAAA me", Password: "secret"})
 	if err == nil {

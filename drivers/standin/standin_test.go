@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestAgentThroughExec(t *testing.T) {
 	if err := g.Start(); err != nil {
 		t.Fatal(err)
 	}
-	program, err := standin.AgentProgram("amd64")
+	program, err := standin.AgentProgram(runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}
