@@ -1,8 +1,12 @@
 package lima
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"assay/drivers/internal/cli"
 )
@@ -16,9 +20,8 @@ var (
 // complaints are what the command says when it fails. Names stand in quotes that
 // differ from version to version.
 var complaints = []cli.Pattern{
-	{Text: "must not run as the root user", Kind: errRoot, Fix: "run assay as an ordinary user"},
+	{Text: "must not run as the root user", Kind: errRoot, Fix: "sudo -u USER assay doctor"},
 	{Text: "Ignoring non-existent instance", Kind: fs.ErrNotExist, Always: true},
-	{Text: "No instance matching", Kind: fs.ErrNotExist},
 	{Text: "already exists", Kind: fs.ErrExist},
 	{Text: "does not exist in one or more devices", Kind: fs.ErrNotExist, Always: true},
 	{Text: "output: Error", Kind: cli.ErrFailed, Always: true}, // of QEMU's monitor, after which Lima is content
@@ -45,4 +48,39 @@ var shellComplaints = []cli.Pattern{
 	{Text: "ssh: connect to host", Kind: cli.ErrNoTools},
 	{Text: "kex_exchange_identification", Kind: cli.ErrNoTools},
 	{Text: "mux_client_request_session", Kind: cli.ErrNoTools},
+}
+
+// do makes a call about machines. Its error has Lima's words, without the log
+// around them.
+func (d *driver) do(ctx context.Context, c cli.Call) (cli.Result, error) {
+	r, err := d.tool.Do(ctx, c)
+	if e := (*cli.Error)(nil); errors.As(err, &e) {
+		e.Said = words(e.Said)
+	}
+	return r, err
+}
+
+func (d *driver) run(ctx context.Context, args ...string) (cli.Result, error) {
+	return d.do(ctx, cli.Call{Args: args})
+}
+
+// logLine is a line of Lima's log that matters to whoever reads of a failure.
+var logLine = regexp.MustCompile(`level=(?:fatal|error|warning) msg=("(?:[^"\\]|\\.)*"|\S+)`)
+
+// words returns the messages of a log, or the text itself if it is none.
+func words(log string) string {
+	var said []string
+	for _, m := range logLine.FindAllStringSubmatch(log, -1) {
+		text, err := strconv.Unquote(m[1])
+		if err != nil {
+			text = m[1]
+		}
+		if !strings.HasSuffix(text, "is experimental") {
+			said = append(said, text)
+		}
+	}
+	if len(said) == 0 {
+		return log
+	}
+	return strings.Join(said, "; ")
 }

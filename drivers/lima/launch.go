@@ -35,7 +35,7 @@ func (d *driver) create(ctx context.Context, id string, h host, spec vm.Spec) er
 	if err != nil {
 		return err
 	}
-	_, err = d.tool.Do(ctx, cli.Call{Args: args, Stdin: stdin, Limit: createMax})
+	_, err = d.do(ctx, cli.Call{Args: args, Stdin: stdin, Limit: createMax})
 	switch {
 	case err == nil:
 		err = d.in(ctx, id, stateStopped)

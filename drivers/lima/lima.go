@@ -86,7 +86,7 @@ type host struct {
 
 // host asks the command.
 func (d *driver) host(ctx context.Context) (h host, err error) {
-	r, err := d.tool.Do(ctx, cli.Call{Args: []string{"--version"}, Limit: askLimit})
+	r, err := d.do(ctx, cli.Call{Args: []string{"--version"}, Limit: askLimit})
 	if err != nil {
 		return h, d.tool.Unavailable(err)
 	}
@@ -96,7 +96,7 @@ func (d *driver) host(ctx context.Context) (h host, err error) {
 	if !h.version.AtLeast(1, 0) {
 		return h, unavailable(fmt.Sprintf("version: got %s, want 1.0 or newer", h.written), "brew upgrade lima")
 	}
-	r, err = d.tool.Do(ctx, cli.Call{Args: []string{"info"}, Limit: askLimit})
+	r, err = d.do(ctx, cli.Call{Args: []string{"info"}, Limit: askLimit})
 	if err != nil {
 		return h, d.tool.Unavailable(err)
 	}

@@ -74,14 +74,14 @@ func (m *machine) stopped(ctx context.Context, do func(context.Context) error) e
 
 // tags lists the snapshots in an instance's disk.
 func (d *driver) tags(ctx context.Context, id string) ([]string, error) {
-	r, err := d.tool.Run(ctx, "snapshot", "list", id, "--quiet")
+	r, err := d.run(ctx, "snapshot", "list", id, "--quiet")
 	return strings.Fields(string(r.Stdout)), err
 }
 
 // save takes a snapshot of a running instance. Lima is content whatever QEMU says
 // to that, so the list is asked.
 func (d *driver) save(ctx context.Context, id, tag string) error {
-	if _, err := d.tool.Run(ctx, "snapshot", "create", id, "--tag", tag); err != nil {
+	if _, err := d.run(ctx, "snapshot", "create", id, "--tag", tag); err != nil {
 		return err
 	}
 	return d.has(ctx, id, tag)
@@ -104,13 +104,13 @@ func (d *driver) forget(ctx context.Context, id, tag string) error {
 	if err := d.has(ctx, id, tag); err != nil {
 		return err
 	}
-	_, err := d.tool.Run(ctx, "snapshot", "delete", id, "--tag", tag)
+	_, err := d.run(ctx, "snapshot", "delete", id, "--tag", tag)
 	return err
 }
 
 // clone copies a stopped instance.
 func (d *driver) clone(ctx context.Context, from, to string) error {
-	if _, err := d.tool.Do(ctx, cli.Call{Args: []string{"clone", from, to, "--start=false", "--tty=false"}, Limit: createMax}); err != nil {
+	if _, err := d.do(ctx, cli.Call{Args: []string{"clone", from, to, "--start=false", "--tty=false"}, Limit: createMax}); err != nil {
 		return err
 	}
 	return d.in(ctx, to, stateStopped)
@@ -151,7 +151,7 @@ func (m *machine) apply(ctx context.Context, tag string) error {
 	if err := m.d.has(ctx, m.id, tag); err != nil {
 		return err
 	}
-	if _, err := m.d.tool.Run(ctx, "snapshot", "apply", m.id, "--tag", tag); err != nil {
+	if _, err := m.d.run(ctx, "snapshot", "apply", m.id, "--tag", tag); err != nil {
 		return errors.Join(err, m.revive(ctx))
 	}
 	if err := m.reconnect(ctx); err != nil {
@@ -165,7 +165,7 @@ func (m *machine) revive(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	_, err := m.d.tool.Run(ctx, "stop", "-f", m.id)
+	_, err := m.d.run(ctx, "stop", "-f", m.id)
 	return errors.Join(err, m.start(ctx))
 }
 

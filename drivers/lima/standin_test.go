@@ -150,30 +150,20 @@ func status(g *standin.Guest) string {
 	return "Stopped"
 }
 
-// list is "list --format json [NAME]".
+// list is "list --format json".
 func (p *player) list(c *standin.Call, args []string) int {
-	if len(args) < 2 || len(args) > 3 || args[0] != "--format" || args[1] != "json" {
+	if len(args) != 2 || args[0] != "--format" || args[1] != "json" {
 		return p.unknown(c)
 	}
-	n := 0
 	for _, g := range p.host.Guests() {
-		if len(args) == 3 && g.Name() != args[2] {
-			continue
-		}
-		n++
 		g.Lock()
 		kind := g.Attr["type"]
 		g.Unlock()
 		p.json(c, map[string]any{"name": g.Name(), "hostname": "lima-" + g.Name(), "status": status(g), "dir": p.dir(g.Name()), "vmType": kind, "arch": "x86_64"})
 	}
-	switch {
-	case n > 0:
-		return 0
-	case len(args) == 3:
-		warn(c, "No instance matching "+args[2]+" found.")
-		return fatal(c, "unmatched instances")
+	if len(p.host.Guests()) == 0 {
+		warn(c, "No instance found. Run `limactl create` to create an instance.")
 	}
-	warn(c, "No instance found. Run `limactl create` to create an instance.")
 	return 0
 }
 

@@ -31,10 +31,9 @@ type instance struct {
 	Errors []string `json:"errors"`
 }
 
-// list asks for all instances, or for one, which is fs.ErrNotExist if it is not
-// there.
-func (d *driver) list(ctx context.Context, names ...string) ([]instance, error) {
-	r, err := d.tool.Do(ctx, cli.Call{Args: append([]string{"list", "--format", "json"}, names...), Limit: askLimit})
+// list asks for all instances. Lima's own choice of one fails in words that differ.
+func (d *driver) list(ctx context.Context) ([]instance, error) {
+	r, err := d.do(ctx, cli.Call{Args: []string{"list", "--format", "json"}, Limit: askLimit})
 	if err != nil {
 		return nil, err
 	}
@@ -51,9 +50,9 @@ func (d *driver) list(ctx context.Context, names ...string) ([]instance, error) 
 	}
 }
 
-// info asks for one instance.
+// info asks for one instance. One that is not there is fs.ErrNotExist.
 func (d *driver) info(ctx context.Context, id string) (instance, error) {
-	all, err := d.list(ctx, id)
+	all, err := d.list(ctx)
 	if err != nil {
 		return instance{}, err
 	}
@@ -86,7 +85,7 @@ func (d *driver) machines(ctx context.Context) ([]string, error) {
 // destroy removes an instance, whatever it does at the moment. What is not there
 // is fs.ErrNotExist.
 func (d *driver) destroy(ctx context.Context, id string) error {
-	if _, err := d.tool.Run(ctx, "delete", "-f", id); err != nil {
+	if _, err := d.run(ctx, "delete", "-f", id); err != nil {
 		return err
 	}
 	i, err := d.info(ctx, id)
@@ -101,9 +100,9 @@ func (d *driver) destroy(ctx context.Context, id string) error {
 
 // stop shuts an instance down, or if that fails switches it off.
 func (d *driver) stop(ctx context.Context, id string) error {
-	_, err := d.tool.Do(ctx, cli.Call{Args: []string{"stop", id}, Limit: stopMax})
+	_, err := d.do(ctx, cli.Call{Args: []string{"stop", id}, Limit: stopMax})
 	if err != nil && ctx.Err() == nil {
-		_, err = d.tool.Run(ctx, "stop", "-f", id)
+		_, err = d.run(ctx, "stop", "-f", id)
 	}
 	if err != nil {
 		return err
@@ -117,7 +116,7 @@ func (d *driver) start(ctx context.Context, id string, env []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.tool.Do(ctx, cli.Call{Args: []string{"start", "--tty=false", "--timeout", bootMax.String(), id}, Env: env, Limit: bootMax + stopMax})
+	_, err = d.do(ctx, cli.Call{Args: []string{"start", "--tty=false", "--timeout", bootMax.String(), id}, Env: env, Limit: bootMax + stopMax})
 	switch {
 	case errors.Is(err, errBoot):
 		text, _ := console(i.Dir, bootTail)

@@ -41,7 +41,7 @@ func (d *driver) create(ctx context.Context, id string, h host, spec vm.Spec) er
 	})
 	err = errors.Join(err, unstage())
 	if err == nil {
-		err = d.in(ctx, id, stateRunning)
+		err = d.came(ctx, id)
 	}
 	switch {
 	case err == nil:
@@ -52,6 +52,14 @@ func (d *driver) create(ctx context.Context, id string, h host, spec vm.Spec) er
 		err = &vm.BootError{Err: err}
 	}
 	return errors.Join(err, d.abandon(ctx, id))
+}
+
+// came returns nil if a launch that said that it went well did.
+func (d *driver) came(ctx context.Context, id string) error {
+	if err := d.in(ctx, id, stateRunning); err != nil {
+		return fmt.Errorf("multipass launch: got exit code 0, and no machine that runs: %w", err)
+	}
+	return nil
 }
 
 // launchArgs are the arguments of a launch.
