@@ -42,7 +42,8 @@ type recordedCall struct {
 	Stdout string   `json:"stdout"`
 	Stderr string   `json:"stderr"`
 	Exit   int      `json:"exit"`
-	Many   bool     `json:"many"` // it may come again, from here on: a poll
+	Many   bool     `json:"many"`   // it may come again, from here on: a poll
+	Chance bool     `json:"chance"` // it comes from here on as often as it likes, or never: a watch
 	Note   string   `json:"note"`
 	Millis int      `json:"ms"`
 
@@ -69,8 +70,9 @@ type replay struct {
 // and the calls, {"argv":[…],"stdin":"","stdout":"","stderr":"","exit":0}. It is
 // strict: the calls come in the transcript's order, unless the header says "any";
 // one that it does not know fails the test by name, and so does one that never
-// came. "many":true is a call that may come again, later too. ${name} in argv and
-// stdin stands for any text, the same wherever it is used, in stdout too.
+// came. "many":true is a call that may come again, later too; "chance":true one
+// that may come or not, from there on. ${name} in argv and stdin stands for any
+// text, the same wherever it is used, in stdout too.
 func Replay(t testing.TB, file string) func(*Call) int {
 	t.Helper()
 	r := &replay{t: t, file: file, bound: map[string]string{}}
@@ -144,7 +146,7 @@ func (r *replay) find(argv []string, stdin io.Reader) (*recordedCall, error) {
 		r.bound = bound
 		c.times++
 		if !r.head.Any {
-			r.next = max(r.next, i+1)
+			r.next = r.skip(max(r.next, i+1))
 		}
 		return c, nil
 	}
@@ -170,12 +172,22 @@ func (r *replay) order() []int {
 func (r *replay) mayCome(i int) bool {
 	c := r.calls[i]
 	switch {
+	case c.Chance:
+		return i < r.next
 	case c.times > 0:
 		return c.Many
 	case r.head.Any:
 		return true
 	}
 	return i == r.next
+}
+
+// skip returns the next call, from the i-th on, that must come.
+func (r *replay) skip(i int) int {
+	for i < len(r.calls) && r.calls[i].Chance {
+		i++
+	}
+	return i
 }
 
 // expected says which call would have been right.
@@ -194,7 +206,7 @@ func (r *replay) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, c := range r.calls {
-		if c.times == 0 {
+		if c.times == 0 && !c.Chance {
 			r.t.Errorf("transcript %s: call %d never came: %q", r.file, i+1, c.Argv)
 		}
 	}

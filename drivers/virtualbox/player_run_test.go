@@ -85,7 +85,7 @@ func (b *box) control(c *standin.Call, args []string) int {
 	var err error
 	switch verb := args[1]; {
 	case verb == "poweroff":
-		c.Fail(0, progressBar)
+		c.Fail(0, "%s", progressBar)
 		err = g.Kill()
 	case verb == "acpipowerbutton":
 		err = g.Shutdown()
@@ -134,7 +134,7 @@ func (b *box) takeSnapshot(c *standin.Call, g *standin.Guest, args []string) int
 	if err := g.Snapshot(id, true); err != nil {
 		return c.Fail(1, "VBoxManage: error: %v", err)
 	}
-	c.Fail(0, progressBar)
+	c.Fail(0, "%s", progressBar)
 	return c.Printf("Snapshot taken. UUID: %s\n", id)
 }
 
@@ -160,7 +160,7 @@ func (b *box) restore(c *standin.Call, g *standin.Guest, id string) int {
 		return c.Fail(1, "VBoxManage: error: Could not find a snapshot named '%s'\nVBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component SessionMachine, interface IMachine, callee nsISupports", id)
 	}
 	b.save(g)
-	c.Fail(0, progressBar)
+	c.Fail(0, "%s", progressBar)
 	return c.Printf("Restoring snapshot 's1' (%s)\n", id)
 }
 
@@ -196,7 +196,7 @@ func (b *box) clone(c *standin.Call, args []string) int {
 	}
 	b.save(twin)
 	b.layer(g, twin, folder)
-	c.Fail(0, progressBar)
+	c.Fail(0, "%s", progressBar)
 	return c.Printf("Machine has been successfully cloned as \"%s\"\n", name)
 }
 

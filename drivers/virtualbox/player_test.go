@@ -298,7 +298,7 @@ func (b *box) createMedium(c *standin.Call, args []string) int {
 	}
 	f.Close()
 	m := b.open(path, "disk", parent, "")
-	c.Fail(0, progressBar)
+	c.Fail(0, "%s", progressBar)
 	return c.Printf("Medium created. UUID: %s\n", m.id)
 }
 
@@ -306,7 +306,7 @@ func (b *box) modifyMedium(c *standin.Call, args []string) int {
 	if len(args) != 4 || args[0] != "disk" || args[2] != "--resizebyte" || b.media[args[1]] == nil {
 		b.t.Errorf("modifymedium %q is not played", args)
 	}
-	return c.Fail(0, progressBar)
+	return c.Fail(0, "%s", progressBar)
 }
 
 // children returns how many disks lie on one.
