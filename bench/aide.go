@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 // aideConfig makes AIDE look at what a capture looks at: every file's type,

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Bench compares assay with the tools that people use in its place, on the same
 // image and the same machine, in one run: "make bench".
 //

@@ -3,8 +3,6 @@ package disk
 import (
 	"fmt"
 	"math"
-
-	"golang.org/x/sys/unix"
 )
 
 // Types of files, as in st_mode.
@@ -138,9 +136,14 @@ func Nanoseconds(sec, nsec int64) int64 {
 // rdev understands both ways of writing down a device.
 func rdev(old, new uint32) uint64 {
 	if old != 0 {
-		return unix.Mkdev(old>>8&0xFF, old&0xFF)
+		return mkdev(old>>8&0xFF, old&0xFF)
 	}
-	return unix.Mkdev(new>>8&0xFFF, new&0xFF|new>>12&0xFFF00)
+	return mkdev(new>>8&0xFFF, new&0xFF|new>>12&0xFFF00)
+}
+
+// mkdev writes a device's number as the guest's kernel does, whatever the host's.
+func mkdev(major, minor uint32) uint64 {
+	return uint64(major&0xFFF)<<8 | uint64(major&^0xFFF)<<32 | uint64(minor&0xFF) | uint64(minor&^0xFF)<<12
 }
 
 func (fs *Ext4) inodeSumRight(n uint32, raw []byte) bool {

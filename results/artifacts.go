@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"assay"
+	"assay/platform"
 )
 
 // Artifact returns the path of the stored artifact with a digest;
@@ -71,7 +72,7 @@ func (db *DB) keep(a *assay.Artifact) error {
 
 // verify compares the file at a.Path with a's digest and size.
 func verify(a *assay.Artifact) error {
-	f, err := os.OpenFile(a.Path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(a.Path, os.O_RDONLY|platform.NoFollow|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

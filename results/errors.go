@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // An Error says in words why a database cannot be used, and what to do.
@@ -37,17 +35,35 @@ func (e *Error) Unwrap() error { return e.Err }
 // Is makes a file or run that is not there an fs.ErrNotExist.
 func (e *Error) Is(target error) bool { return e.missing && target == fs.ErrNotExist }
 
+// A code is one of SQLite's own for an error.
+type code int
+
+// The codes that have words of ours.
+const (
+	codeError    code = 1
+	codePerm     code = 3
+	codeBusy     code = 5
+	codeLocked   code = 6
+	codeReadonly code = 8
+	codeIoErr    code = 10
+	codeCorrupt  code = 11
+	codeFull     code = 13
+	codeCantOpen code = 14
+	codeAuth     code = 23
+	codeNotADB   code = 26
+)
+
 // remedies say what to do about SQLite's own errors.
-var remedies = map[sqlite3.ErrNo]Error{
-	sqlite3.ErrNotADB:   {Reason: "not a database", Remedy: "delete it, or use --db with another file"},
-	sqlite3.ErrCorrupt:  {Reason: "damaged", Remedy: `keep it, try "sqlite3 FILE .recover", and use --db with another file meanwhile`},
-	sqlite3.ErrFull:     {Reason: "the disk is full", Remedy: "free some space and run again; the cells that were stored are kept"},
-	sqlite3.ErrIoErr:    {Reason: "the disk cannot be written or read", Remedy: "check the disk and its free space; the cells that were stored are kept"},
-	sqlite3.ErrReadonly: {Reason: "cannot be written", Remedy: "change the permissions of the file and its folder, or use --db"},
-	sqlite3.ErrCantOpen: {Reason: "cannot be opened", Remedy: "check that the folder exists and can be written, or use --db"},
-	sqlite3.ErrPerm:     {Reason: "cannot be opened", Remedy: "change its permissions, or use --db"},
-	sqlite3.ErrBusy:     {Reason: fmt.Sprintf("in use by another process for more than %v", busyTimeout), Remedy: "wait for it, or use --db"},
-	sqlite3.ErrLocked:   {Reason: "in use by another process", Remedy: "wait for it, or use --db"},
+var remedies = map[code]Error{
+	codeNotADB:   {Reason: "not a database", Remedy: "delete it, or use --db with another file"},
+	codeCorrupt:  {Reason: "damaged", Remedy: `keep it, try "sqlite3 FILE .recover", and use --db with another file meanwhile`},
+	codeFull:     {Reason: "the disk is full", Remedy: "free some space and run again; the cells that were stored are kept"},
+	codeIoErr:    {Reason: "the disk cannot be written or read", Remedy: "check the disk and its free space; the cells that were stored are kept"},
+	codeReadonly: {Reason: "cannot be written", Remedy: "change the permissions of the file and its folder, or use --db"},
+	codeCantOpen: {Reason: "cannot be opened", Remedy: "check that the folder exists and can be written, or use --db"},
+	codePerm:     {Reason: "cannot be opened", Remedy: "change its permissions, or use --db"},
+	codeBusy:     {Reason: fmt.Sprintf("in use by another process for more than %v", busyTimeout), Remedy: "wait for it, or use --db"},
+	codeLocked:   {Reason: "in use by another process", Remedy: "wait for it, or use --db"},
 }
 
 // explain turns err into an *Error about path with a remedy, where we know one.
@@ -62,11 +78,11 @@ func explain(path string, err error) error {
 		}
 		return err
 	}
-	var failed sqlite3.Error
-	if !errors.As(err, &failed) {
+	c, ok := codeOf(err)
+	if !ok {
 		return explainFile(path, err)
 	}
-	e, ok := remedies[failed.Code]
+	e, ok := remedies[c]
 	if !ok {
 		return fmt.Errorf("results: %s: %w", path, err)
 	}
@@ -79,9 +95,9 @@ func explainFile(path string, err error) error {
 	e := &Error{Path: path, Err: err}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
-		e.Reason, e.Remedy = "the disk is full", remedies[sqlite3.ErrFull].Remedy
+		e.Reason, e.Remedy = "the disk is full", remedies[codeFull].Remedy
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		e.Reason, e.Remedy = "cannot be written", remedies[sqlite3.ErrReadonly].Remedy
+		e.Reason, e.Remedy = "cannot be written", remedies[codeReadonly].Remedy
 	default:
 		return fmt.Errorf("results: %s: %w", path, err)
 	}

@@ -222,7 +222,7 @@ func inspectPages(path string, db *sql.DB) error {
 
 // damaged returns the refusal of a damaged file.
 func damaged(cause error) error {
-	e := remedies[sqlite3.ErrCorrupt]
+	e := remedies[codeCorrupt]
 	e.Err = cause
 	return &e
 }

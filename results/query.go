@@ -3,12 +3,8 @@ package results
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // Rows is a query's answer.
@@ -89,14 +85,14 @@ func (db *DB) refusal(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("query: no answer in time: %w; add a WHERE or a LIMIT", ctx.Err())
 	}
-	var failed sqlite3.Error
-	if !errors.As(err, &failed) {
+	code, ok := codeOf(err)
+	if !ok {
 		return fmt.Errorf("query: %w", err)
 	}
-	switch failed.Code {
-	case sqlite3.ErrAuth, sqlite3.ErrReadonly:
+	switch code {
+	case codeAuth, codeReadonly:
 		return fmt.Errorf("query: only reading is allowed: %w", err)
-	case sqlite3.ErrError:
+	case codeError:
 		return fmt.Errorf(`query: %w; "SELECT name, sql FROM sqlite_schema" lists what there is`, err)
 	}
 	return explain(db.path, err)
@@ -158,30 +154,4 @@ func skip(text string) int {
 var describing = []string{
 	"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
 	"user_version", "application_id", "quick_check", "integrity_check", "compile_options", "database_list",
-}
-
-// authRecursive is SQLITE_RECURSIVE, which the driver does not name.
-const authRecursive = 33
-
-// confine makes a connection unable to do anything but read its file, whatever
-// statement it is given.
-func confine(conn *sqlite3.SQLiteConn) error {
-	conn.SetLimit(sqlite3.SQLITE_LIMIT_LENGTH, maxValue)
-	conn.RegisterAuthorizer(func(action int, first, second, _ string) int {
-		switch action {
-		case sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, authRecursive:
-			return sqlite3.SQLITE_OK
-		case sqlite3.SQLITE_FUNCTION:
-			if !strings.EqualFold(second, "load_extension") {
-				return sqlite3.SQLITE_OK
-			}
-		case sqlite3.SQLITE_PRAGMA:
-			named := second == "" || !strings.HasSuffix(first, "_version") && first != "application_id"
-			if named && slices.Contains(describing, strings.ToLower(first)) {
-				return sqlite3.SQLITE_OK
-			}
-		}
-		return sqlite3.SQLITE_DENY
-	})
-	return nil
 }

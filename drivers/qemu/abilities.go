@@ -1,3 +1,5 @@
+//go:build linux
+
 package qemu
 
 import (
@@ -15,16 +17,6 @@ const clockTick = 10 * time.Millisecond
 
 // capabilities are what every machine of this driver can do, in vm.Of's order.
 func capabilities() []vm.Capability { return vm.Of(&machine{}) }
-
-// Card implements vm.Carder.
-func (d *driver) Card() vm.Card {
-	return vm.Card{
-		Title: "QEMU", Tool: "qemu-system-x86_64", Systems: []string{"linux"}, Met: []string{"QEMU 7.2.22"},
-		Capabilities: capabilities(),
-		Instead:      map[vm.Capability]string{vm.CapScreenshot: "read the console: the machines have a serial one, and no display"},
-		Isolation:    vm.IsolationHost,
-	}
-}
 
 // Console returns the last MiB of what the guest's console printed, over all
 // restores. The bytes are the guest's.

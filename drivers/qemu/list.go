@@ -1,3 +1,5 @@
+//go:build linux
+
 package qemu
 
 import (
@@ -12,21 +14,6 @@ import (
 	"strings"
 	"time"
 )
-
-// A Template is a saved guest from which launches clone machines.
-type Template struct {
-	Image   string    `json:"image"`
-	Digest  string    `json:"digest"` // of the image
-	CPUs    int       `json:"cpus"`
-	Memory  int64     `json:"memory"` // of the guest, bytes
-	Bytes   int64     `json:"bytes"`  // that it occupies on disk
-	Version string    `json:"version"`
-	Accel   string    `json:"accel"`
-	Made    time.Time `json:"made"`
-	Used    time.Time `json:"used"`    // by the last launch
-	Failed  int       `json:"failed"`  // clones that did not wake, ever
-	Rebuilt int       `json:"rebuilt"` // times that it was thrown away for that and made again
-}
 
 // Templates lists the finished templates in dir, most recently used first. A
 // folder that is not there holds none.

@@ -1,9 +1,5 @@
-// Package qemu is the driver for QEMU run directly: no daemon, no root, KVM
-// where it is proved to work and translation where it is not.
-//
-// It knows QEMU's command line, its monitor protocol and its disk format. It
-// does not know what the agent in the guest does beyond answering, being
-// renewed, and running the few commands that make a guest ready to be copied.
+//go:build linux
+
 package qemu
 
 import (
@@ -12,25 +8,9 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"time"
 
-	"assay/guest"
 	"assay/vm"
 )
-
-// Config says where the driver keeps its files. The zero value of a field is
-// its default.
-type Config struct {
-	TemplateDir   string        // saved booted guests; empty: every launch boots
-	NoTemplates   bool          // every launch boots, though TemplateDir is set
-	TemplateLimit int64         // bytes on disk that templates may take; 0: 8 GiB
-	RunDir        string        // RunDir/OWNER/… is where Sweep looks for machines
-	BootDeadline  time.Duration // until the agent answers; 0: 1 minute with KVM, 4 without
-
-	// Warm, if set, is done once in the guest of every new template before it is
-	// saved, so that clones find their caches filled.
-	Warm func(ctx context.Context, c *guest.Client, image vm.Image) error
-}
 
 // driver is the QEMU driver.
 type driver struct {
@@ -42,9 +22,6 @@ type driver struct {
 
 // New returns the QEMU driver.
 func New(cfg Config) vm.Driver { return &driver{cfg: cfg} }
-
-// Name returns "qemu".
-func (d *driver) Name() string { return "qemu" }
 
 // Probe finds QEMU and proves an accelerator by running a tiny guest; the proof
 // holds until the host boots again. ASSAY_ACCEL=tcg or kvm overrules it.

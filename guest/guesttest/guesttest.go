@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package guesttest gives tests a line to an agent without a machine: a server
 // of the test's own, or the real agent, which the test binary itself becomes.
 package guesttest
