@@ -43,7 +43,7 @@ type domain struct {
 	Dir     string // of its files
 	Sockets string // of its sockets
 	Label   string // whose process QEMU is, as libvirt's DAC driver says it; empty: libvirt's choice
-	Relabel string // yes or no: libvirt makes the files that user's
+	Relabel string // yes or no: libvirt makes the files that user's, but for those of the image
 	Port    string // of the agent
 	Space   string
 }
@@ -121,13 +121,19 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"x":
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='unsafe' discard='unmap'/>
       <source file='{{x .Dir}}/disk.qcow2'/>
+{{- if eq .Relabel "yes"}}
+      <backingStore type='file'>
+        <format type='{{x .Image.Format}}'/>
+        <source file='{{x .Image.Disk}}'><seclabel model='dac' relabel='no'/></source>
+      </backingStore>
+{{- end}}
       <target dev='vda' bus='virtio'/>
       <address type='pci' domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>
     </disk>
 {{- if .Image.Seed}}
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw'/>
-      <source file='{{x .Image.Seed}}'/>
+      <source file='{{x .Image.Seed}}'>{{if .Label}}<seclabel model='dac' relabel='no'/>{{end}}</source>
       <target dev='vdb' bus='virtio'/>
       <readonly/>
       <address type='pci' domain='0x0000' bus='0x00' slot='0x04' function='0x0'/>
