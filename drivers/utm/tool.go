@@ -1,0 +1,180 @@
+package utm
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"assay/drivers/internal/cli"
+)
+
+// complaints are what utmctl and osascript say on their standard error. Each is
+// an error whatever the exit code, which utmctl leaves at 0. macOS translates the
+// sentences, but not the numbers.
+var complaints = []cli.Pattern{
+	{Text: "Application not found", Kind: cli.ErrNotInstalled, Fix: install, Always: true},
+	{Text: "-1743", Kind: fs.ErrPermission, Fix: allow, Always: true},
+	{Text: "not work from SSH sessions", Kind: fs.ErrPermission, Fix: allow, Always: true},
+	{Text: "Virtual machine not found", Kind: fs.ErrNotExist, Always: true},
+	{Text: "Snapshot not found", Kind: fs.ErrNotExist, Always: true},
+	{Text: "guest agent is not running", Kind: cli.ErrNoTools, Fix: "install qemu-guest-agent in the guest", Always: true},
+	{Text: "not running", Kind: cli.ErrState, Always: true},
+	{Text: "must be stopped", Kind: cli.ErrState, Always: true},
+	{Text: "Operation not available", Kind: cli.ErrState, Always: true},
+	{Text: "not supported by the backend", Kind: errors.ErrUnsupported, Fix: "use a virtual machine that UTM runs with QEMU", Always: true},
+	{Text: "No space left", Kind: cli.ErrNoSpace, Always: true},
+	{Text: "not enough disk space", Kind: cli.ErrNoSpace, Always: true},
+	{Text: "(-640)", Kind: cli.ErrNoSpace, Always: true}, // NSFileWriteOutOfSpaceError
+	{Text: "-609", Kind: errBusy, Always: true},
+	{Text: "-600", Kind: cli.ErrDaemon, Fix: "run 'open -a UTM'", Always: true},
+	{Text: "not ready to accept commands", Kind: errBusy, Always: true},
+	{Text: "OSStatus", Kind: cli.ErrFailed, Always: true},
+	{Text: "Error from event", Kind: cli.ErrFailed, Always: true},
+	{Text: "Error:", Kind: cli.ErrFailed, Always: true},
+}
+
+const (
+	install = "brew install --cask utm"
+	allow   = "in System Settings, Privacy & Security, Automation, allow this terminal to control UTM; a session of ssh cannot be allowed"
+)
+
+// errBusy is UTM while it starts, or just after its configuration was changed.
+var errBusy = fmt.Errorf("%w at this moment", cli.ErrDaemon)
+
+// application is where UTM keeps its command, which no PATH has.
+const application = "Applications/UTM.app/Contents/MacOS/utmctl"
+
+func utmctl() cli.Tool {
+	places := []string{"/" + application}
+	if home, err := os.UserHomeDir(); err == nil {
+		places = append(places, filepath.Join(home, application))
+	}
+	return cli.Tool{Driver: name, Name: "utmctl", Places: places, Errors: complaints, Fix: install, Limit: 3 * time.Minute}
+}
+
+func osascript() cli.Tool {
+	return cli.Tool{
+		Driver: name, Name: "osascript", Places: []string{"/usr/bin/osascript"}, Errors: complaints,
+		Fix: "it is a part of macOS; UTM runs there only", Limit: 10 * time.Minute, // it copies disks
+	}
+}
+
+//go:embed script/*.applescript
+var scripts embed.FS
+
+// attempts is how often a call is made that UTM cannot take just now.
+const attempts = 4
+
+// again makes a call, and makes it again while UTM is busy.
+func (d *driver) again(ctx context.Context, do func() (cli.Result, error)) (cli.Result, error) {
+	for try := 1; ; try++ {
+		r, err := do()
+		if !errors.Is(err, errBusy) || try == attempts {
+			return r, err
+		}
+		select {
+		case <-time.After(d.pause):
+		case <-ctx.Done():
+			return r, err
+		}
+	}
+}
+
+// run runs utmctl.
+func (d *driver) run(ctx context.Context, args ...string) (cli.Result, error) {
+	return d.again(ctx, func() (cli.Result, error) { return d.ctl.Run(ctx, args...) })
+}
+
+// script runs one of the scripts with arguments, which it gets on its standard
+// input.
+func (d *driver) script(ctx context.Context, script string, args ...string) (string, error) {
+	text, err := scripts.ReadFile("script/" + script + ".applescript")
+	if err != nil {
+		return "", err
+	}
+	r, err := d.again(ctx, func() (cli.Result, error) {
+		return d.osa.Do(ctx, cli.Call{Args: append([]string{"-"}, args...), Stdin: strings.NewReader(string(text))})
+	})
+	return r.Text(), err
+}
+
+// until waits until done reports true. failed is what the command said that was
+// to bring that about: if it did not, that is the reason.
+func (d *driver) until(ctx context.Context, what string, failed error, done func(context.Context) (bool, error)) error {
+	limit := d.power
+	if failed != nil {
+		limit = 2 * d.pause // it may have worked all the same
+	}
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := cli.Until(inner, what, func(ctx context.Context) (bool, error, error) {
+		ok, err := done(ctx)
+		if err != nil && ctx.Err() != nil {
+			err = nil // the end of the waiting is no answer
+		}
+		return ok, failed, err
+	})
+	if err != nil && failed != nil && ctx.Err() == nil {
+		return failed
+	}
+	return err
+}
+
+// A version is UTM's.
+type version [3]int
+
+// snapshots is the first version that has snapshots of its own.
+var snapshots = version{5, 0, 6}
+
+func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+
+func (v version) atLeast(other version) bool {
+	for i := range v {
+		if v[i] != other[i] {
+			return v[i] > other[i]
+		}
+	}
+	return true
+}
+
+// version asks utmctl, or, before 5.0, the system, which version of UTM this is.
+// It asks once.
+func (d *driver) version(ctx context.Context) (version, error) {
+	d.mu.Lock()
+	known := d.found
+	d.mu.Unlock()
+	if known != (version{}) {
+		return known, nil
+	}
+	text, err := d.ask(ctx)
+	if err != nil {
+		return version{}, err
+	}
+	_, written, err := cli.FindVersion(text)
+	if err != nil {
+		return version{}, fmt.Errorf("utmctl %w", err)
+	}
+	var v version
+	_, _ = fmt.Sscanf(written, "%d.%d.%d", &v[0], &v[1], &v[2]) // the third may be missing
+	d.mu.Lock()
+	d.found = v
+	d.mu.Unlock()
+	return v, nil
+}
+
+// usage is how utmctl exits when it does not know a word.
+const usage = 64
+
+func (d *driver) ask(ctx context.Context) (string, error) {
+	r, err := d.run(ctx, "version")
+	if r.Exit != usage {
+		return r.Text(), err
+	}
+	return d.script(ctx, "version")
+}

@@ -1,0 +1,115 @@
+package utm
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"assay/drivers/internal/cli"
+	"assay/seed"
+	"assay/vm"
+)
+
+// tools is the guest as QEMU's guest agent shows it.
+type tools struct{ m *machine }
+
+var (
+	_ cli.Guest  = tools{}
+	_ cli.Putter = tools{}
+)
+
+// Exec implements cli.Guest. utmctl loses exit codes, and says 0 when nothing
+// ran: the command is run by a shell that says last how it ended, in words that
+// only this call knows.
+func (t tools) Exec(ctx context.Context, argv []string, stdin io.Reader) ([]byte, error) {
+	mark := "assay-" + rand.Text()
+	args := []string{"exec", t.m.id}
+	if stdin != nil {
+		args = append(args, "--input")
+	}
+	args = append(args, "--cmd", "/bin/sh", "-c", `"$@"; echo "`+mark+`:$?" >&2`, "sh")
+	r, err := t.m.d.ctl.Do(ctx, cli.Call{Args: append(args, argv...), Stdin: stdin})
+	said, rest, ended := strings.Cut(string(r.Stderr), mark+":")
+	if !ended {
+		if err == nil {
+			err = fmt.Errorf("utmctl exec: %q did not run, and utmctl does not say why: %w", argv[0], cli.ErrNoTools)
+		}
+		return nil, err
+	}
+	code, err := strconv.Atoi(strings.TrimSpace(rest))
+	if err != nil || code != 0 {
+		return r.Stdout, fmt.Errorf("%q in the guest: got exit code %.20q, want 0: %.300q", argv[0], strings.TrimSpace(rest), said)
+	}
+	return r.Stdout, nil
+}
+
+// Put implements cli.Putter: utmctl takes files in pieces, and a command's
+// standard input in one.
+func (t tools) Put(ctx context.Context, data []byte, file string, mode fs.FileMode) error {
+	_, err := t.m.d.ctl.Do(ctx, cli.Call{Args: []string{"file", "push", t.m.id, file}, Stdin: bytes.NewReader(data), Limit: t.m.d.boot})
+	if err != nil {
+		return err
+	}
+	out, err := t.Exec(ctx, []string{"sh", "-c", `chmod "$1" "$2" && wc -c <"$2"`, "sh", fmt.Sprintf("%o", mode.Perm()), file}, nil)
+	if err != nil {
+		return err
+	}
+	if got := strings.TrimSpace(string(out)); got != strconv.Itoa(len(data)) {
+		return fmt.Errorf("%s: got %.20q bytes in the guest, want %d", file, got, len(data))
+	}
+	return nil
+}
+
+// wait waits until the guest's agent runs commands.
+func (t tools) wait(ctx context.Context) error {
+	limit := fmt.Errorf("no answer from the guest's qemu-guest-agent in %v", t.m.d.boot)
+	inner, cancel := context.WithTimeoutCause(ctx, t.m.d.boot, limit)
+	defer cancel()
+	err := cli.Until(inner, "waiting for the guest", func(ctx context.Context) (bool, error, error) {
+		_, err := t.Exec(ctx, []string{"true"}, nil)
+		if err == nil {
+			return true, nil, nil
+		}
+		if ctx.Err() != nil {
+			return false, nil, nil
+		}
+		return false, err, t.m.alive(ctx)
+	})
+	stopped := (*vm.StoppedError)(nil)
+	if err != nil && ctx.Err() == nil && (inner.Err() != nil || errors.As(err, &stopped)) {
+		text, _ := t.m.Console() // it is a detail
+		return &vm.BootError{Err: err, Console: text[max(0, len(text)-64<<10):]}
+	}
+	return err
+}
+
+// enter puts the agent in, and lets it serve the line's port.
+func (m *machine) enter(ctx context.Context) error {
+	t := tools{m}
+	if err := t.wait(ctx); err != nil {
+		return err
+	}
+	m.inside = true
+	if err := cli.Enter(ctx, t, m.d.agents); err != nil {
+		return err
+	}
+	if err := t.Put(ctx, seed.Unit(), seed.UnitPath, 0o644); err != nil {
+		return err
+	}
+	_, err := t.Exec(ctx, []string{"sh", "-c", "systemctl daemon-reload && systemctl enable --now " + path.Base(seed.UnitPath)}, nil)
+	return err
+}
+
+// leave takes it out again.
+func (m *machine) leave(ctx context.Context) error {
+	unit := path.Base(seed.UnitPath)
+	_, err := tools{m}.Exec(ctx, []string{"sh", "-c", "systemctl disable --now " + unit + "; rm -f " + seed.UnitPath + "; systemctl daemon-reload"}, nil)
+	return errors.Join(err, cli.Leave(ctx, tools{m}))
+}
