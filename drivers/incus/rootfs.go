@@ -18,8 +18,6 @@ import (
 	"assay/disk"
 	"assay/drivers/internal/cli"
 	"assay/vm"
-
-	"golang.org/x/sys/unix"
 )
 
 // rootfsVersion is another one whenever the container image that is made of the
@@ -168,7 +166,7 @@ func (p *packer) visit(name string, i *disk.Inode, err error) error {
 		return nil
 	}
 	switch {
-	case i.Mode&unix.S_IFMT != unix.S_IFREG:
+	case i.Mode&modeType != modeFile:
 	case name == "/etc/fstab": // it is about disks that a container does not have
 		return p.text("rootfs"+name, 0o644, nil)
 	case name == cli.AgentPath:
@@ -188,10 +186,10 @@ func wanted(name string, mode uint32) bool {
 			return false
 		}
 	}
-	switch mode & unix.S_IFMT {
-	case unix.S_IFBLK, unix.S_IFCHR, unix.S_IFSOCK:
+	switch mode & modeType {
+	case modeBlock, modeChar, modeSocket:
 		return false
-	case unix.S_IFLNK:
+	case modeLink:
 		return !(path.Base(name) == "assay-agent.service" && strings.HasSuffix(path.Dir(name), ".wants"))
 	}
 	return true
@@ -203,18 +201,18 @@ func (p *packer) entry(name string, i *disk.Inode) error {
 		Name: "rootfs" + name, Mode: int64(i.Mode & 0o7777), Uid: int(i.UID), Gid: int(i.GID),
 		ModTime: time.Unix(0, i.Mtime), Format: tar.FormatPAX,
 	}
-	switch i.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
+	switch i.Mode & modeType {
+	case modeFolder:
 		h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
-	case unix.S_IFIFO:
+	case modeFIFO:
 		h.Typeflag = tar.TypeFifo
-	case unix.S_IFLNK:
+	case modeLink:
 		h.Typeflag = tar.TypeSymlink
 		var err error
 		if h.Linkname, err = p.root.Readlink(i.Number); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-	case unix.S_IFREG:
+	case modeFile:
 		return p.regular(name, i, h)
 	default:
 		return fmt.Errorf("%s: got a file of mode %o, which is none: %w", name, i.Mode, fs.ErrInvalid)
