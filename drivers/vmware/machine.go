@@ -107,7 +107,8 @@ func (m *machine) wake(ctx context.Context) (*guest.Client, error) {
 	return cli.Await(ctx, cli.Boot{Dial: m.dial, Alive: m.alive, Console: m.Console, Limit: bootLimit})
 }
 
-// start switches the machine on, if it is not.
+// start switches the machine on, if it is not. Whether it runs, and for how long,
+// the wait for the agent shows.
 func (m *machine) start(ctx context.Context) error {
 	on, err := m.p.runs(ctx, m.vmx)
 	if err != nil || on {
@@ -120,10 +121,7 @@ func (m *machine) start(ctx context.Context) error {
 		return err // VMware would not listen there
 	}
 	_, err = m.p.run(ctx, "start", m.vmx, "nogui")
-	if err != nil {
-		return err
-	}
-	return m.p.until(ctx, m.vmx, true)
+	return err
 }
 
 // alive says why the machine does not run any more; nil if it does.

@@ -156,19 +156,17 @@ func samePath(a, b string) bool {
 	return a == b || runtime.GOOS != "linux" && strings.EqualFold(a, b)
 }
 
-// stateLimit is how long a machine may take to get into the state that it was
-// told to take.
-const stateLimit = time.Minute
+// stopLimit is how long a machine may take until it is off.
+const stopLimit = time.Minute
 
-// until waits until a machine runs, or does not.
-func (p *product) until(ctx context.Context, vmx string, want bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, stateLimit, fmt.Errorf("not there after %v", stateLimit))
+// stopped waits until a machine is off.
+func (p *product) stopped(ctx context.Context, vmx string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, stopLimit, fmt.Errorf("still on after %v", stopLimit))
 	defer cancel()
-	return cli.Until(ctx, map[bool]string{true: "the start of ", false: "the end of "}[want]+filepath.Base(vmx),
-		func(ctx context.Context) (bool, error, error) {
-			got, err := p.runs(ctx, vmx)
-			return err == nil && got == want, nil, err
-		})
+	return cli.Until(ctx, "the end of "+filepath.Base(vmx), func(ctx context.Context) (bool, error, error) {
+		on, err := p.runs(ctx, vmx)
+		return err == nil && !on, nil, err
+	})
 }
 
 // stop switches a machine off and waits until it is; one that is off stays so.
@@ -178,7 +176,7 @@ func (p *product) stop(ctx context.Context, vmx string) error {
 		return err
 	}
 	_, err = p.run(ctx, "stop", vmx, "hard")
-	if waited := p.until(ctx, vmx, false); waited != nil {
+	if waited := p.stopped(ctx, vmx); waited != nil {
 		return errors.Join(err, waited)
 	}
 	return nil // whatever it said, it is off
