@@ -1,6 +1,7 @@
 package hyperv
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"assay/drivers/drivertest"
 	"assay/drivers/internal/cli"
 	"assay/drivers/standin"
+	"assay/guest"
 	"assay/vm"
 )
 
@@ -74,10 +76,44 @@ func (p *player) existing(t testing.TB) (string, func()) {
 	}
 }
 
-// TestSerial runs the suite with the line that there is without an administrator.
+// TestSerial goes the way that there is without an administrator: the line is a
+// serial port, of forks too.
 func TestSerial(t *testing.T) {
 	d, p, home := standIn(t)
 	p.serial = true
-	drivertest.Run(t, drivertest.Config{Driver: d, Image: cloudImage(t), Ring: drivertest.StandIn, Existing: p.existing})
+	v, err := d.Launch(t.Context(), spec(t, "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := v.(*machine)
+	if m.socket {
+		t.Error("got a Hyper-V socket, want a serial port")
+	}
+	for _, do := range []func(context.Context, string) error{m.Snapshot, m.Restore} {
+		if err := do(t.Context(), "s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := m.Fork(t.Context(), "s", spec(t, "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []vm.Machine{m, f} {
+		conn, err := m.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := guest.Connect(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Info(t.Context()); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	p.nothingLeft(home)
 }

@@ -192,7 +192,7 @@ func (p *player) checkpoint(in input) (any, error) {
 		return nil, err
 	}
 	if p.host.Broken() == "lost" {
-		return nil, &refusal{"lost", "there are 0 checkpoints " + order.Name + ", although Checkpoint-VM complained of nothing"}
+		return nil, &refusal{"lost", "there are 0 checkpoints " + order.Name + ", although Hyper-V complained of nothing"}
 	}
 	id := p.guid()
 	return map[string]any{"id": id}, g.Snapshot(id, true)

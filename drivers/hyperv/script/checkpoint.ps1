@@ -8,5 +8,5 @@ try {
   if ($kind -ne 'Standard') { Hyper-V\Set-VM -VM $vm -CheckpointType $kind }
 }
 $made = @(Hyper-V\Get-VMSnapshot -VM $vm | Where-Object { $_.Name -eq $in.name })
-if ($made.Count -ne 1) { Refuse 'lost' "there are $($made.Count) checkpoints $($in.name), although Checkpoint-VM complained of nothing" }
+if ($made.Count -ne 1) { Refuse 'lost' "there are $($made.Count) checkpoints $($in.name), although Hyper-V complained of nothing" }
 Answer @{ id = "$($made[0].Id)" }

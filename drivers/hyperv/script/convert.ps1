@@ -1,3 +1,3 @@
 Hyper-V\Convert-VHD -Path $in.from -DestinationPath $in.to -VHDType Dynamic
-if (-not (Test-Path -LiteralPath $in.to)) { Refuse 'lost' "there is no $($in.to), although Convert-VHD complained of nothing" }
+if (-not (Test-Path -LiteralPath $in.to)) { Refuse 'lost' "there is no $($in.to), although Hyper-V complained of nothing" }
 Answer @{ }
