@@ -36,15 +36,13 @@ old report folders go too ("assay report" can write them again).`,
 func (a *app) gc(ctx context.Context, older time.Duration) error {
 	saved, freed, err := a.freeImages()
 	errs := []error{a.gcRuns(ctx), err}
-	for _, sub := range []struct {
-		dir string
-		age time.Duration
-	}{{"proofs", 24 * time.Hour}, {"runs", older}} {
-		if sub.age > 0 {
-			n, err := removeOlder(filepath.Join(a.home, sub.dir), sub.age)
-			freed += n
-			errs = append(errs, err)
-		}
+	freed += diskUsage(filepath.Join(a.home, "proofs"))
+	errs = append(errs, a.sweepScratch(ctx, a.drivers()))
+	freed -= diskUsage(filepath.Join(a.home, "proofs"))
+	if older > 0 {
+		n, err := removeOlder(filepath.Join(a.home, "runs"), older)
+		freed += n
+		errs = append(errs, err)
 	}
 	a.printf("%s freed: %s of saved guests, %s of images and reports\n", bytesText(saved+freed), bytesText(saved), bytesText(freed))
 	return errors.Join(errs...)

@@ -178,9 +178,11 @@ func (a *app) importImage(ctx context.Context, file, driver string, opt images.I
 	if opt.Agent, err = agent(); err != nil {
 		return err
 	}
-	if opt.Scratch, err = a.scratch(); err != nil {
+	var done func()
+	if opt.Scratch, done, err = a.scratch(ctx); err != nil {
 		return err
 	}
+	defer done()
 	store, err := a.store()
 	if err != nil {
 		return err

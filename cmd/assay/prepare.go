@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -26,7 +24,7 @@ func (a *app) sweepDead(ctx context.Context, drivers []vm.Driver, db *results.DB
 		errs = append(errs, err, collectErr)
 		a.note("swept %s, which died: %d machines", id, n)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.sweepScratch(ctx, drivers))...)
 }
 
 // closeDead closes the record of a run whose process died. One that these
@@ -122,10 +120,11 @@ func (a *app) buildImage(ctx context.Context, store *images.Store, name string, 
 	if err != nil {
 		return err
 	}
-	scratch, err := a.scratch()
+	scratch, done, err := a.scratch(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	p := a.newProgress(name)
 	defer p.close()
 	start := time.Now()
@@ -137,11 +136,4 @@ func (a *app) buildImage(ctx context.Context, store *images.Store, name string, 
 		a.note("built %s in %s", name, seconds(time.Since(start)))
 	}
 	return nil
-}
-
-// scratch is the folder for the machines that prove images. What a killed build
-// left there "assay gc" removes.
-func (a *app) scratch() (string, error) {
-	dir := filepath.Join(a.home, "proofs")
-	return dir, os.MkdirAll(dir, 0o700)
 }

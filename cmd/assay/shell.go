@@ -90,10 +90,11 @@ func (a *app) shellFresh(ctx context.Context, image, driver string, spec vm.Spec
 	if spec.Image, err = (imageSource{ctx, store, d}).Resolve(image); err != nil {
 		return err
 	}
-	scratch, err := a.scratch()
+	scratch, done, err := a.scratch(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	if spec.Dir, err = os.MkdirTemp(scratch, "shell-"); err != nil {
 		return err
 	}
