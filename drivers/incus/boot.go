@@ -38,10 +38,17 @@ func (m *machine) boot(ctx context.Context) error {
 	if err == nil || errors.Is(err, cli.ErrState) { // it runs
 		err = m.settle(inner)
 	}
-	if e, ok := errors.AsType[*cli.Error](err); ctx.Err() == nil && (inner.Err() != nil || ok && e.Kind == cli.ErrFailed && e.Err == nil) {
+	if ctx.Err() == nil && (inner.Err() != nil || initFailed(err)) {
 		return m.bootError(ctx, err)
 	}
 	return err
+}
+
+// initFailed reports whether it was the guest's first program that could not be
+// started.
+func initFailed(err error) bool {
+	e, ok := errors.AsType[*cli.Error](err)
+	return ok && strings.Contains(e.Said, " forkstart ")
 }
 
 // settle waits for the end of the boot, and sees to it that the agent is there.
@@ -65,13 +72,24 @@ func (m *machine) settle(ctx context.Context) error {
 func (m *machine) bootError(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, logLimit)
 	defer cancel()
-	var log string
-	if r, err := m.s.tool.Run(ctx, "info", "--show-log", m.id); err == nil {
-		_, log, _ = strings.Cut(r.Text(), "\nLog:")
+	r, _ := m.s.tool.Run(ctx, "info", "--show-log", m.id) // what it has not is not told
+	_, log, _ := strings.Cut(r.Text(), "\nLog:")
+	if why := firstError(log); why != "" {
+		err = fmt.Errorf("%w; its log says %.300q", err, why)
 	}
 	console, _ := m.Console()
 	console = append(console, log...)
 	return &vm.BootError{Err: err, Console: console[max(0, len(console)-64<<10):]}
+}
+
+// firstError returns the first complaint of a container's log.
+func firstError(log string) string {
+	for line := range strings.Lines(log) {
+		if _, why, found := strings.Cut(line, " ERROR "); found {
+			return strings.Join(strings.Fields(why), " ")
+		}
+	}
+	return ""
 }
 
 // found is what an adopted instance was like.

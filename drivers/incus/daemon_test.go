@@ -272,24 +272,16 @@ func beInit(program string) int {
 
 // moveIn furnishes the namespaces: nothing of it is seen outside.
 func moveIn() error {
-	ids := []byte("root:1000000:1000000000\n")
 	return errors.Join(
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount("proc", "/proc", "proc", 0, ""),
 		unix.Mount("run", "/run", "tmpfs", 0, "mode=0755"),
-		os.Mkdir("/run/lock", 0o755),
-		os.WriteFile("/run/subids", ids, 0o644),
-		bindIfThere("/run/subids", "/etc/subuid"), bindIfThere("/run/subids", "/etc/subgid"),
+		os.Mkdir("/run/lock", 0o755), os.Mkdir("/run/cgroup", 0o755),
+		unix.Mount("/sys/fs/cgroup", "/run/cgroup", "", unix.MS_BIND|unix.MS_REC, ""),
+		unix.Mount("sysfs", "/sys", "sysfs", 0, ""), // with this namespace's network cards
+		unix.Mount("/run/cgroup", "/sys/fs/cgroup", "", unix.MS_MOVE, ""),
 		loopbackUp(),
 	)
-}
-
-func bindIfThere(from, to string) error {
-	err := unix.Mount(from, to, "", unix.MS_BIND, "")
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
 }
 
 func loopbackUp() error {

@@ -35,6 +35,7 @@ func meanings(service, group string) []cli.Pattern {
 		{Text: "not running", Kind: cli.ErrState},
 		{Text: "isn't running", Kind: cli.ErrState},
 		{Text: "is frozen", Kind: cli.ErrState},
+		{Text: "instance is running", Kind: cli.ErrState},
 		{Text: "is already running", Kind: cli.ErrState},
 		{Text: "is already stopped", Kind: cli.ErrState},
 		{Text: "is currently running", Kind: cli.ErrState},

@@ -168,7 +168,9 @@ const unusedFor = 7 * 24 * time.Hour
 
 // Trim removes the images that this driver made and nobody used for a week, and
 // returns the bytes that they took on the server.
-func (d *driver) Trim(ctx context.Context) (int64, error) {
+func (d *driver) Trim(ctx context.Context) (int64, error) { return d.trim(ctx, unusedFor) }
+
+func (d *driver) trim(ctx context.Context, age time.Duration) (int64, error) {
 	s, err := d.server(ctx)
 	if err != nil {
 		if errors.Is(err, cli.ErrNotInstalled) || errors.Is(err, fs.ErrPermission) || errors.Is(err, cli.ErrDaemon) {
@@ -193,7 +195,7 @@ func (d *driver) Trim(ctx context.Context) (int64, error) {
 		if i.Uploaded.After(last) {
 			last = i.Uploaded
 		}
-		if len(i.Aliases) != 1 || !strings.HasPrefix(i.Aliases[0].Name, aliasPrefix) || time.Since(last) < unusedFor {
+		if len(i.Aliases) != 1 || !strings.HasPrefix(i.Aliases[0].Name, aliasPrefix) || time.Since(last) < age {
 			continue
 		}
 		if err := s.change(ctx, "", "DELETE", "/1.0/images/"+url.PathEscape(i.Fingerprint), nil); err != nil {

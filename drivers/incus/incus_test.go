@@ -76,6 +76,19 @@ func TestReal(t *testing.T) {
 // meet runs everything against one daemon.
 func meet(t *testing.T, f flavour) {
 	img := realImage(t)
-	startDaemon(t, f)
-	drivertest.Run(t, drivertest.Config{Driver: New(realConfig(t)), Image: img})
+	d := startDaemon(t, f)
+	r := &real{d: d, img: img, driver: New(realConfig(t)).(*driver)}
+	drivertest.Run(t, drivertest.Config{Driver: r.driver, Image: img, Existing: r.existing})
+	for _, test := range []struct {
+		name string
+		fn   func(*real, *testing.T)
+	}{
+		{"DaemonKilled", (*real).daemonKilled}, {"DeletedBehindOurBack", (*real).deleted},
+		{"GuestShutsDown", (*real).shutsDown}, {"GuestRestarts", (*real).restarts},
+		{"Card", (*real).card}, {"LocalName", (*real).localName}, {"CutLineLeavesNoAgent", (*real).cutLine},
+		{"AdoptedFrozen", (*real).adoptedFrozen}, {"FrozenIsClosed", (*real).frozen}, {"BrokenInit", (*real).brokenInit},
+		{"ImagesAreTrimmed", (*real).trimmed}, // the last: they are made again
+	} {
+		t.Run(test.name, func(t *testing.T) { test.fn(r, t) })
+	}
 }

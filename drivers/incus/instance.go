@@ -113,28 +113,39 @@ const stopLimit = 60 * time.Second
 func (s *server) whenIdle(ctx context.Context, name string, do func(context.Context) error) error {
 	return cli.Until(ctx, name+": waiting for another operation", func(ctx context.Context) (bool, error, error) {
 		err := do(ctx)
-		if e, ok := errors.AsType[*cli.Error](err); ok && strings.Contains(e.Said, "nstance is busy") {
+		if wasBusy(err) {
 			return false, err, nil
 		}
 		return true, nil, err
 	})
 }
 
+// wasBusy reports whether the server is at something else with an instance.
+func wasBusy(err error) bool {
+	e, ok := errors.AsType[*cli.Error](err)
+	return ok && strings.Contains(e.Said, "nstance is busy")
+}
+
 // destroy removes an instance and its snapshots, whatever its state. One that is
 // gone is fs.ErrNotExist.
 func (s *server) destroy(ctx context.Context, name string) error {
-	i, err := s.instance(ctx, name)
-	if err != nil {
+	if _, err := s.instance(ctx, name); err != nil {
 		return err
 	}
-	if i.Status != statusStopped {
-		if err := s.set(ctx, name, "stop", true); err != nil && !errors.Is(err, cli.ErrState) {
-			return err
+	err := cli.Until(ctx, "the end of "+name, func(ctx context.Context) (bool, error, error) {
+		i, err := s.instance(ctx, name)
+		if err == nil && i.Status != statusStopped {
+			err = s.set(ctx, name, "stop", true)
 		}
-	}
-	if err := s.whenIdle(ctx, name, func(ctx context.Context) error {
-		return s.change(ctx, name, "DELETE", instancePath(name), nil)
-	}); err != nil {
+		if err == nil || errors.Is(err, cli.ErrState) {
+			err = s.change(ctx, name, "DELETE", instancePath(name), nil)
+		}
+		if errors.Is(err, cli.ErrState) || wasBusy(err) {
+			return false, err, nil // it was just starting, or ending
+		}
+		return true, nil, err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if _, err := s.instance(ctx, name); !errors.Is(err, fs.ErrNotExist) {

@@ -77,20 +77,42 @@ func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 // fate says what became of a machine whose line ended and whose guest's first
-// process was pid; nil if it lives.
+// process was pid; nil if it lives. While the server is at something with the
+// instance, which then is somebody else's doing, it waits.
 func (m *machine) fate(ctx context.Context, pid int) error {
+	somebody := false
+	for {
+		ops, err := m.s.operations(ctx, m.id)
+		if err == nil && len(ops) == 0 {
+			return m.ended(ctx, pid, somebody)
+		}
+		somebody = true
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (m *machine) ended(ctx context.Context, pid int, somebody bool) error {
 	st, err := m.s.state(ctx, m.id)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: the instance is gone, and not by this program", m.id)
 	case err != nil:
 		return err
+	case st.Status != statusStopped && st.PID == pid:
+		return nil
+	case somebody:
+		return fmt.Errorf("%s: the instance was stopped, and neither by this program nor by its guest", m.id)
 	case st.Status == statusStopped:
 		return &vm.StoppedError{How: "the guest shut itself down"}
-	case st.PID != pid:
-		return &vm.StoppedError{How: "the guest restarted"}
 	}
-	return nil
+	return &vm.StoppedError{How: "the guest restarted"}
 }
 
 // Exec runs argv in the guest as root; see cli.Guest.

@@ -176,17 +176,29 @@ func (s *server) change(ctx context.Context, name, method, path string, body any
 func (s *server) giveUp(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, cancelLimit)
 	defer cancel()
-	var all map[string][]struct {
-		ID        string              `json:"id"`
-		Resources map[string][]string `json:"resources"`
-		MayCancel bool                `json:"may_cancel"`
-	}
-	if s.get(ctx, "/1.0/operations?recursion=1", &all) != nil {
-		return
-	}
-	for _, op := range slices.Concat(all["running"], all["pending"]) {
-		if op.MayCancel && slices.Contains(op.Resources["instances"], instancePath(name)) {
+	ops, _ := s.operations(ctx, name) // a server that does not answer cancels nothing
+	for _, op := range ops {
+		if op.MayCancel {
 			_, _ = s.tool.Run(ctx, "query", "-X", "DELETE", "/1.0/operations/"+url.PathEscape(op.ID))
 		}
 	}
+}
+
+// An operation is something that the server is at.
+type operation struct {
+	ID        string              `json:"id"`
+	Class     string              `json:"class"` // task; websocket is an exec
+	Resources map[string][]string `json:"resources"`
+	MayCancel bool                `json:"may_cancel"`
+}
+
+// operations lists what the server does with an instance, but for execs.
+func (s *server) operations(ctx context.Context, name string) ([]operation, error) {
+	var all map[string][]operation // by state
+	if err := s.get(ctx, "/1.0/operations?recursion=1", &all); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Concat(all["running"], all["pending"]), func(op operation) bool {
+		return op.Class != "task" || !slices.Contains(op.Resources["instances"], instancePath(name))
+	}), nil
 }

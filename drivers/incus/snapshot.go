@@ -71,7 +71,7 @@ func (m *machine) restore(ctx context.Context, s saved) error {
 	err := m.s.whenIdle(ctx, m.id, func(ctx context.Context) error {
 		return m.s.change(ctx, m.id, "PUT", instancePath(m.id), map[string]any{"restore": s.name, "stateful": !m.s.container()})
 	})
-	if err != nil {
+	if err != nil && !initFailed(err) { // the files are back then: boot says what is wrong with them
 		return err
 	}
 	m.unplugged = maps.Clone(s.unplugged) // the server has put the devices back too
