@@ -15,6 +15,7 @@ import (
 	"assay/drivers/multipass"
 	"assay/drivers/parallels"
 	"assay/drivers/qemu"
+	"assay/drivers/utm"
 	"assay/drivers/virtualbox"
 	"assay/drivers/vmware"
 	"assay/guest"
@@ -39,6 +40,7 @@ func Drivers(home string, agents func(arch string) ([]byte, error)) []vm.Driver 
 		lima.New(cfg),
 		hyperv.New(cfg),
 		multipass.New(cfg),
+		utm.New(cfg),
 		parallels.New(cfg),
 		virtualbox.New(cfg),
 		vmware.New(cfg),

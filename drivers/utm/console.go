@@ -22,6 +22,16 @@ type console struct {
 	tail *cli.Tail
 	end  context.CancelFunc
 	done chan struct{}
+
+	heard chan struct{} // closed at the first word
+	first sync.Once
+}
+
+// Write keeps what was read.
+func (c *console) Write(p []byte) (int, error) {
+	n, err := c.tail.Write(p)
+	c.first.Do(func() { close(c.heard) })
+	return n, err
 }
 
 // follow begins to read. A machine that is restored breaks the connection, and
@@ -34,6 +44,7 @@ func (c *console) follow() {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	c.tail, c.end, c.done = cli.NewTail(maxConsole), end, make(chan struct{})
+	c.heard = make(chan struct{})
 	go func() {
 		defer close(c.done)
 		for ctx.Err() == nil {
@@ -59,7 +70,7 @@ func (c *console) read(ctx context.Context) {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	_, _ = io.Copy(c.tail, conn)
+	_, _ = io.Copy(c, conn)
 }
 
 // close ends the reading.
@@ -79,5 +90,13 @@ func (m *machine) Console() ([]byte, error) {
 	if m.console.tail == nil {
 		return nil, nil
 	}
+	select {
+	case <-m.console.heard:
+	case <-time.After(firstWord):
+	}
 	return m.console.tail.Bytes(), nil
 }
+
+// firstWord is how long a guest that has said nothing yet is listened to: what it
+// printed may be on its way.
+const firstWord = time.Second
