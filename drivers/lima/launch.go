@@ -47,7 +47,7 @@ func (d *driver) create(ctx context.Context, id string, h host, spec vm.Spec) er
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMax)
 	defer cancel()
-	return errors.Join(err, gone(d.destroy(clean, id)))
+	return errors.Join(err, cli.Gone(d.destroy(clean, id)))
 }
 
 // createArgs are the arguments of create, and its input.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ type snapshot struct {
 // Snapshot implements vm.Snapshotter: with QEMU the guest goes on, memory and
 // all; else it is copied while it is off.
 func (m *machine) Snapshot(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,13 +32,13 @@ func (m *machine) Snapshot(ctx context.Context, name string) error {
 	}
 	m.taken++
 	short := fmt.Sprintf("s%d", m.taken)
-	m.inside.Cut()
+	m.Cut()
 	var s snapshot
 	if m.host.vmType == typeQEMU {
-		s.tag = cli.Name(m.spec.Owner, short)
+		s.tag = cli.Name(m.Spec.Owner, short)
 		err = m.d.save(ctx, m.id, s.tag)
 	} else {
-		s.copy = cli.Name(copyOwner(m.spec.Owner), m.spec.Name+"-"+short)
+		s.copy = cli.Name(copyOwner(m.Spec.Owner), m.Spec.Name+"-"+short)
 		err = m.stopped(ctx, func(ctx context.Context) error { return m.d.clone(ctx, m.id, s.copy) })
 	}
 	if err != nil {
@@ -54,9 +53,9 @@ func (m *machine) drop(s snapshot) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeMax)
 	defer cancel()
 	if s.copy != "" {
-		return gone(m.d.destroy(ctx, s.copy))
+		return cli.Gone(m.d.destroy(ctx, s.copy))
 	}
-	return gone(m.d.forget(ctx, m.id, s.tag))
+	return cli.Gone(m.d.forget(ctx, m.id, s.tag))
 }
 
 // stopped does something to the instance while it is off, and starts it again
@@ -118,7 +117,7 @@ func (d *driver) clone(ctx context.Context, from, to string) error {
 
 // Restore implements vm.Snapshotter.
 func (m *machine) Restore(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,7 +126,7 @@ func (m *machine) Restore(ctx context.Context, name string) error {
 	if !found {
 		return fmt.Errorf("snapshot %q: %w", name, fs.ErrNotExist)
 	}
-	m.inside.Cut()
+	m.Cut()
 	if s.copy == "" {
 		return m.apply(ctx, s.tag)
 	}
@@ -157,7 +156,7 @@ func (m *machine) apply(ctx context.Context, tag string) error {
 	if err := m.reconnect(ctx); err != nil {
 		return err
 	}
-	return m.fence(ctx, true) // as it is now, not as it was then
+	return m.Fence(ctx) // as it is now, not as it was then
 }
 
 // revive starts an instance that stands still.
@@ -188,13 +187,13 @@ func (m *machine) reconnect(ctx context.Context) error {
 func (m *machine) Fork(ctx context.Context, name string, spec vm.Spec) (vm.Machine, error) {
 	fork, err := m.fork(ctx, name, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lima: %s: %w", spec.Name, err), os.RemoveAll(spec.Dir))
+		return nil, cli.Failed(name, spec.Name, spec, err)
 	}
 	return fork, nil
 }
 
 func (m *machine) fork(ctx context.Context, name string, spec vm.Spec) (*machine, error) {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +206,7 @@ func (m *machine) fork(ctx context.Context, name string, spec vm.Spec) (*machine
 		instead, _ := m.Lacks(vm.CapFork)
 		return nil, &vm.UnsupportedError{Machine: m.id, Want: "fork", Instead: instead}
 	}
-	spec.Network = m.spec.Network
+	spec.Network = m.Spec.Network
 	fork := m.d.machine(m.host, cli.Name(spec.Owner, spec.Name), spec)
 	err = m.d.clone(ctx, s.copy, fork.id)
 	if errors.Is(err, fs.ErrExist) { // it is somebody else's
@@ -235,10 +234,10 @@ func (d *driver) sweepSnapshots(ctx context.Context, owner string) error {
 			continue
 		}
 		tags, err := d.tags(ctx, i.Name)
-		problems = append(problems, gone(err))
+		problems = append(problems, cli.Gone(err))
 		for _, tag := range tags {
 			if cli.Owned(owner, tag) {
-				problems = append(problems, gone(d.forget(ctx, i.Name, tag)))
+				problems = append(problems, cli.Gone(d.forget(ctx, i.Name, tag)))
 			}
 		}
 	}

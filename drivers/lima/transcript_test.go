@@ -30,7 +30,7 @@ func TestRecorded(t *testing.T) {
 	run := func(tool *cli.Tool, args ...string) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := tool.Run(ctx, args...); return err }
 	}
-	inside := d.machine(host{vmType: typeQEMU}, "v1", vm.Spec{}).inside
+	inside := d.machine(host{vmType: typeQEMU}, "v1", vm.Spec{}).Inside
 	shell := func(want string, argv ...string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			r, err := inside.Tool.Run(ctx, append(append([]string{}, inside.Args...), argv...)...)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
 	"time"
 
 	"assay/drivers/internal/cli"
@@ -21,16 +18,11 @@ type machine struct {
 	d    *driver
 	host host
 	id   string
-	spec vm.Spec
+	cli.Visit
 
-	inside *cli.Inside
-	turn   *cli.Turn
-
-	// The rest belongs to whose turn it is.
-	found     string // an adopted one's state before; "" if the instance is ours
+	// What follows belongs to whose turn it is.
 	snapshots map[string]snapshot
-	taken     int  // snapshots so far
-	cut       bool // the cable is pulled
+	taken     int // snapshots so far
 }
 
 // A snapshot is what a name of the script's stands for.
@@ -53,12 +45,13 @@ var (
 
 // machine returns the machine that an instance is.
 func (d *driver) machine(h host, id string, spec vm.Spec) *machine {
-	m := &machine{d: d, host: h, id: id, spec: spec, turn: cli.NewTurn(), snapshots: map[string]snapshot{}}
+	m := &machine{d: d, host: h, id: id, snapshots: map[string]snapshot{}}
 	args := []string{"exec", id}
 	if h.version.AtLeast(1, 10) {
 		args = append(args, "-n") // or it asks for mounts first
 	}
-	m.inside = &cli.Inside{Tool: d.inside, Args: append(args, "--"), Agents: d.cfg.Agents, Why: m.why}
+	inside := &cli.Inside{Tool: d.inside, Args: append(args, "--"), Agents: d.cfg.Agents, Why: m.why}
+	m.Visit = cli.Visit{Inside: inside, Turn: cli.NewTurn(), Spec: spec}
 	return m
 }
 
@@ -67,9 +60,6 @@ func (m *machine) ID() string { return m.id }
 
 // Lacks implements vm.Limited.
 func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) { return m.host.lacks(c) }
-
-// Dial implements vm.Machine.
-func (m *machine) Dial(ctx context.Context) (net.Conn, error) { return m.inside.Dial(ctx) }
 
 // why says why the guest does not run; nil if it does.
 func (m *machine) why(ctx context.Context) error {
@@ -87,42 +77,18 @@ func (m *machine) why(ctx context.Context) error {
 
 // settle makes a guest that has booted ready to be dialled.
 func (m *machine) settle(ctx context.Context) error {
-	if err := m.inside.Settle(ctx); err != nil {
+	if err := m.Inside.Settle(ctx); err != nil {
 		return err
 	}
-	if err := m.inside.Enter(ctx); err != nil {
+	if err := m.Enter(ctx); err != nil {
 		return err
 	}
-	return m.fence(ctx)
-}
-
-// fence puts up the firewall if the machine shall have no network. It is gone
-// after every boot.
-func (m *machine) fence(ctx context.Context) error {
-	if !m.cut && (m.found != "" || m.spec.Network.Mode == vm.NetworkOpen) {
-		return nil
-	}
-	return m.inside.Firewall(ctx, true)
-}
-
-// SetLink implements vm.Networker. The cable cannot be pulled, for the line goes
-// over it: a firewall in the guest lets nothing else through.
-func (m *machine) SetLink(ctx context.Context, up bool) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return err
-	}
-	defer give()
-	m.cut = !up
-	if !up || m.found == "" && m.spec.Network.Mode != vm.NetworkOpen {
-		return m.fence(ctx)
-	}
-	return m.inside.Firewall(ctx, false)
+	return m.Booted(ctx)
 }
 
 // Suspend implements vm.Suspender: to the host's disk.
 func (m *machine) Suspend(ctx context.Context) error {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,7 +101,7 @@ func (m *machine) Suspend(ctx context.Context) error {
 
 // Resume implements vm.Suspender.
 func (m *machine) Resume(ctx context.Context) error {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,7 +116,7 @@ func (m *machine) Usage(ctx context.Context) (vm.Usage, error) {
 	if err != nil {
 		return vm.Usage{}, err
 	}
-	u, err := cli.GuestUsage(ctx, m.inside)
+	u, err := cli.GuestUsage(ctx, m.Inside)
 	u.Disk = i.used()
 	return u, err
 }
@@ -159,7 +125,7 @@ func (m *machine) Usage(ctx context.Context) (vm.Usage, error) {
 func (d *driver) Adopt(ctx context.Context, id string, spec vm.Spec) (vm.Machine, error) {
 	m, err := d.adopt(ctx, id, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("multipass: %s: %w", id, err), os.RemoveAll(spec.Dir))
+		return nil, cli.Failed(name, id, spec, err)
 	}
 	return m, nil
 }
@@ -174,7 +140,7 @@ func (d *driver) adopt(ctx context.Context, id string, spec vm.Spec) (*machine, 
 		return nil, err
 	}
 	m := d.machine(h, id, spec)
-	m.found = i.State
+	m.Found = i.State
 	if i.State != stateRunning {
 		err = d.start(ctx, id)
 	}
@@ -188,54 +154,38 @@ func (d *driver) adopt(ctx context.Context, id string, spec vm.Spec) (*machine, 
 }
 
 // Close implements vm.Machine.
-func (m *machine) Close() error {
-	m.inside.Close()
-	first, give := m.turn.End()
-	defer give()
-	if !first {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeMax)
-	defer cancel()
+func (m *machine) Close() error { return m.Finish(closeMax, m.undo) }
+
+// undo destroys what is ours, and gives back what is not.
+func (m *machine) undo(ctx context.Context) error {
 	var problems []error
 	for _, s := range m.snapshots {
 		if s.copy != "" {
-			problems = append(problems, gone(m.d.destroy(ctx, s.copy)))
+			problems = append(problems, cli.Gone(m.d.destroy(ctx, s.copy)))
 		}
 	}
-	if m.found != "" {
-		problems = append(problems, m.leave(ctx))
-	} else {
-		problems = append(problems, gone(m.d.destroy(ctx, m.id)))
+	if m.Found != "" {
+		return errors.Join(append(problems, m.giveBack(ctx))...)
 	}
-	problems = append(problems, os.RemoveAll(m.spec.Dir))
-	return errors.Join(problems...)
+	return errors.Join(append(problems, cli.Gone(m.d.destroy(ctx, m.id)))...)
 }
 
-// gone takes no offence at what is not there any more.
-func gone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// leave gives an adopted instance back as it was found.
-func (m *machine) leave(ctx context.Context) error {
+// giveBack gives an adopted instance back as it was found.
+func (m *machine) giveBack(ctx context.Context) error {
 	i, err := m.d.info(ctx, m.id)
 	if err != nil {
-		return gone(err) // its owner took it away
+		return cli.Gone(err) // its owner took it away
 	}
 	if i.State != stateRunning {
 		err = m.d.start(ctx, m.id)
 	}
 	if err == nil {
-		err = errors.Join(m.takeOut(ctx), cli.Leave(ctx, m.inside))
+		err = m.Leave(ctx)
 	}
 	if len(m.snapshots) > 0 {
 		err = errors.Join(err, m.d.stop(ctx, m.id), m.forget(ctx), m.d.start(ctx, m.id))
 	}
-	switch m.found {
+	switch m.Found {
 	case stateRunning:
 		return err
 	case stateSuspended:
@@ -243,12 +193,4 @@ func (m *machine) leave(ctx context.Context) error {
 		return errors.Join(err, suspend)
 	}
 	return errors.Join(err, m.d.stop(ctx, m.id))
-}
-
-// takeOut takes the firewall of a cable that was pulled away.
-func (m *machine) takeOut(ctx context.Context) error {
-	if !m.cut {
-		return nil
-	}
-	return m.inside.Firewall(ctx, false)
 }

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"time"
 
@@ -148,7 +147,7 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 	m, err := d.launch(ctx, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("multipass: %s: %w", spec.Name, err), os.RemoveAll(spec.Dir))
+		return nil, cli.Failed(name, spec.Name, spec, err)
 	}
 	return m, nil
 }

@@ -85,28 +85,7 @@ func (p *player) existing(t testing.TB, in string) (string, func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Delete)
-	before, err := g.Read("/etc/passwd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g.Name(), func() {
-		t.Helper()
-		if state(g) != in || p.host.Guest(g.Name()) != g {
-			t.Errorf("got a machine that is %s, want the one that is %s", state(g), in)
-		}
-		if len(g.Snapshots()) > 0 {
-			t.Errorf("snapshots are left: %+v", g.Snapshots())
-		}
-		if _, err := g.Read(cli.AgentPath); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the agent: got %v, want it gone", err)
-		}
-		if after, err := g.Read("/etc/passwd"); err != nil || string(after) != string(before) {
-			t.Errorf("users: got %q, %v, want %q", after, err, before)
-		}
-		if rules, _ := g.Read("/run/ip-rules"); len(rules) > 0 {
-			t.Errorf("the firewall is left: %q", rules)
-		}
-	}
+	return g.Name(), g.Untouched(t)
 }
 
 // spec asks for a small machine.

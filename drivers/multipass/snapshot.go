@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"assay/drivers/internal/cli"
@@ -15,7 +14,7 @@ import (
 // stopped does something to the instance while it is off, and starts it again
 // whether that went well or not.
 func (m *machine) stopped(ctx context.Context, do func(context.Context) error) error {
-	m.inside.Cut()
+	m.Cut()
 	if err := m.d.stop(ctx, m.id); err != nil {
 		return errors.Join(err, m.start(ctx))
 	}
@@ -30,14 +29,14 @@ func (m *machine) start(ctx context.Context) error {
 	if err := m.d.start(ctx, m.id); err != nil {
 		return err
 	}
-	return m.fence(ctx)
+	return m.Booted(ctx)
 }
 
 // Snapshot implements vm.Snapshotter. Multipass takes one of a stopped instance
 // only, so the guest restarts. From a snapshot Multipass makes no instance, so
 // that forks need a copy of it, and now is when it can be made.
 func (m *machine) Snapshot(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,9 +46,9 @@ func (m *machine) Snapshot(ctx context.Context, name string) error {
 	}
 	m.taken++
 	short := fmt.Sprintf("s%d", m.taken)
-	s := snapshot{tag: cli.Name(m.spec.Owner, short)}
+	s := snapshot{tag: cli.Name(m.Spec.Owner, short)}
 	if _, lacks := m.host.lacks(vm.CapFork); !lacks {
-		s.copy = cli.Name(copyOwner(m.spec.Owner), m.spec.Name+"-"+short)
+		s.copy = cli.Name(copyOwner(m.Spec.Owner), m.Spec.Name+"-"+short)
 	}
 	return m.stopped(ctx, func(ctx context.Context) error {
 		if err := m.save(ctx, s); err != nil {
@@ -74,9 +73,9 @@ func (m *machine) save(ctx context.Context, s snapshot) error {
 
 // drop removes what there is of a snapshot.
 func (m *machine) drop(ctx context.Context, s snapshot) error {
-	err := gone(m.d.destroy(ctx, m.id+"."+s.tag))
+	err := cli.Gone(m.d.destroy(ctx, m.id+"."+s.tag))
 	if s.copy != "" {
-		err = errors.Join(err, gone(m.d.destroy(ctx, s.copy)))
+		err = errors.Join(err, cli.Gone(m.d.destroy(ctx, s.copy)))
 	}
 	return err
 }
@@ -85,7 +84,7 @@ func (m *machine) drop(ctx context.Context, s snapshot) error {
 func (m *machine) forget(ctx context.Context) error {
 	var problems []error
 	for _, s := range m.snapshots {
-		problems = append(problems, gone(m.d.destroy(ctx, m.id+"."+s.tag)))
+		problems = append(problems, cli.Gone(m.d.destroy(ctx, m.id+"."+s.tag)))
 	}
 	return errors.Join(problems...)
 }
@@ -115,7 +114,7 @@ func (d *driver) clone(ctx context.Context, from, to string) error {
 
 // Restore implements vm.Snapshotter: the guest restarts.
 func (m *machine) Restore(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,13 +136,13 @@ func (m *machine) Restore(ctx context.Context, name string) error {
 func (m *machine) Fork(ctx context.Context, name string, spec vm.Spec) (vm.Machine, error) {
 	fork, err := m.fork(ctx, name, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("multipass: %s: %w", spec.Name, err), os.RemoveAll(spec.Dir))
+		return nil, cli.Failed(name, spec.Name, spec, err)
 	}
 	return fork, nil
 }
 
 func (m *machine) fork(ctx context.Context, name string, spec vm.Spec) (*machine, error) {
-	ctx, give, err := m.turn.Take(ctx)
+	ctx, give, err := m.Take(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -156,8 +155,8 @@ func (m *machine) fork(ctx context.Context, name string, spec vm.Spec) (*machine
 		instead, _ := m.host.lacks(vm.CapFork)
 		return nil, &vm.UnsupportedError{Machine: m.id, Want: "fork", Instead: instead}
 	}
-	spec.Network = m.spec.Network
-	if m.found != "" {
+	spec.Network = m.Spec.Network
+	if m.Found != "" {
 		spec.Network.Mode = vm.NetworkOpen
 	}
 	fork := m.d.machine(m.host, cli.Name(spec.Owner, spec.Name), spec)
