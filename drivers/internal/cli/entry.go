@@ -98,13 +98,22 @@ func archOf(machine string) (string, error) {
 	return "", fmt.Errorf("got a guest for %.40q, want x86_64 or aarch64: assay has no agent for others: %w", machine, errors.ErrUnsupported)
 }
 
-// put brings the agent to newAgent.
+// put brings the agent to newAgent. Where the hypervisor's own way of copying
+// fails, such as an sftp that the guest lacks, a command's standard input is the
+// other way in.
 func put(ctx context.Context, g Guest, agent []byte) error {
+	var refused error
 	if p, ok := g.(Putter); ok {
-		return p.Put(ctx, agent, newAgent, 0o755)
+		refused = p.Put(ctx, agent, newAgent, 0o755)
+		if refused == nil || ctx.Err() != nil {
+			return refused
+		}
 	}
 	_, err := g.Exec(ctx, []string{"sh", "-c", "umask 022; cat >" + newAgent}, bytes.NewReader(agent))
-	return err
+	if err != nil {
+		return errors.Join(refused, err)
+	}
+	return nil
 }
 
 // Leave takes out what Enter put in, and kills what the test user still runs. The
