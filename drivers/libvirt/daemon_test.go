@@ -22,8 +22,8 @@ import (
 )
 
 // A daemon is the system's libvirt, started by hand in a view of the file system
-// of its own: what it keeps is in folders of the test's, and the host's own
-// libvirt, if there is one, never meets it. KVM is hidden from it: where the
+// of its own: what it keeps is in folders of the test's, but for QEMU's logs, and
+// the host's own libvirt, if there is one, never meets it. KVM is hidden from it: where the
 // device is there and does not work, libvirt asks QEMU about it before each start.
 type daemon struct {
 	dir string
@@ -32,7 +32,7 @@ type daemon struct {
 // enter mounts the test's folders over libvirt's, starts virtlogd once, and
 // becomes libvirtd.
 const enter = `set -e; d=$1
-for f in run:/run/libvirt etc:/etc/libvirt log:/var/log/libvirt cache:/var/cache/libvirt state:/var/lib/libvirt/qemu; do
+for f in run:/run/libvirt etc:/etc/libvirtcache:/var/cache/libvirt state:/var/lib/libvirt/qemu; do
 	mkdir -p "$d/${f%%:*}" "${f#*:}"; mount --bind "$d/${f%%:*}" "${f#*:}"
 done
 if [ -e /dev/kvm ]; then : >"$d/nothing"; mount --bind "$d/nothing" /dev/kvm; fi
@@ -146,6 +146,9 @@ var homeOfTests = sync.OnceValue(func() string {
 })
 
 func TestMain(m *testing.M) {
+	if os.Getenv(netcatEnv) != "" {
+		os.Exit(beNetcat())
+	}
 	started := system
 	used := false
 	system = func() (*daemon, error) {

@@ -133,7 +133,7 @@ func (s *site) upload(ctx context.Context, file string) (string, error) {
 	}
 	// Images never change; a path that comes to mean another file has another time.
 	key := fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s %d %d", abs, info.Size(), info.ModTime().UnixNano())))[:32]
-	cache := path.Join(s.base, "files")
+	cache := path.Join(s.base, "assay-files")
 	_, err = s.sh(ctx, nil, `touch -c "$1" && [ "$(stat -c %s "$1")" = "$2" ]`, path.Join(cache, key), strconv.FormatInt(info.Size(), 10))
 	if err != nil {
 		_, err = s.sh(ctx, f, receive, key, cache)
