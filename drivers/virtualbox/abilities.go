@@ -14,8 +14,13 @@ import (
 
 // Lacks implements vm.Limited.
 func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) {
-	if c == vm.CapUsage && runtime.GOOS == "windows" {
-		return "ask the guest, or the Task Manager", true
+	switch c {
+	case vm.CapUsage:
+		return "ask the guest, or the Task Manager", runtime.GOOS == "windows"
+	case vm.CapConsole:
+		return "ask the guest's journal: the serial console is its owner's", m.user != nil
+	case vm.CapFork:
+		return "restore the snapshot: forks would lie on its owner's disks", m.user != nil
 	}
 	return "", false
 }
@@ -80,7 +85,7 @@ func (m *machine) held() bool {
 // Screenshot returns what the machine's display shows.
 func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
 	err = m.control(ctx, "screenshot", func(ctx context.Context) error {
-		file := filepath.Join(m.folder(), "screen.png")
+		file := filepath.Join(m.home, "screen.png")
 		defer os.Remove(file)
 		if _, err := m.d.run(ctx, "controlvm", m.id, "screenshotpng", file); err != nil {
 			return err
@@ -100,7 +105,7 @@ func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
 		if u, err = cli.ProcessUsage(ctx, m.id); err != nil {
 			return err
 		}
-		u.Disk, err = cli.Occupied(m.folder())
+		u.Disk, err = cli.Occupied(m.home)
 		return err
 	})
 	return u, err

@@ -45,8 +45,10 @@ type machine struct {
 	d      *driver
 	name   string // what VirtualBox calls it
 	id     string // its UUID; "" until it is registered
-	dir    string // spec.Dir: empty, but it goes with the machine
+	dir    string // spec.Dir, which goes with the machine
+	home   string // its files
 	socket string
+	user   *visit // nil: the machine is our own
 
 	turn *cli.Turn
 	line cli.Line
@@ -58,14 +60,13 @@ type machine struct {
 
 // machine returns a machine that VirtualBox does not know yet.
 func (d *driver) machine(name string, spec vm.Spec) *machine {
-	return &machine{d: d, name: name, dir: spec.Dir, turn: cli.NewTurn(), snapshots: map[string]string{}}
+	return &machine{d: d, name: name, dir: spec.Dir, home: d.place.Dir(name), turn: cli.NewTurn(), snapshots: map[string]string{}}
 }
 
 // ID returns what VirtualBox calls the machine.
 func (m *machine) ID() string { return m.name }
 
-func (m *machine) folder() string          { return m.d.place.Dir(m.name) }
-func (m *machine) path(file string) string { return filepath.Join(m.folder(), file) }
+func (m *machine) path(file string) string { return filepath.Join(m.home, file) }
 
 // failed says which machine an error is about.
 func (m *machine) failed(what string, err error) error {
@@ -122,6 +123,11 @@ func (m *machine) wake(ctx context.Context) (*guest.Client, error) {
 	if err := m.start(ctx); err != nil {
 		return nil, err
 	}
+	return m.await(ctx)
+}
+
+// await waits until the agent answers.
+func (m *machine) await(ctx context.Context) (*guest.Client, error) {
 	return cli.Await(ctx, cli.Boot{Dial: m.dial, Alive: m.alive, Console: m.Console, Limit: bootLimit})
 }
 
@@ -181,8 +187,10 @@ func (m *machine) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
-	err := m.d.remove(ctx, m.name)
-	if errors.Is(err, fs.ErrNotExist) {
+	var err error
+	if m.user != nil {
+		err = m.leave(ctx)
+	} else if err = m.d.remove(ctx, m.name); errors.Is(err, fs.ErrNotExist) {
 		err = nil // somebody was first
 	}
 	return errors.Join(m.failed("close", err), os.RemoveAll(m.dir))
@@ -191,4 +199,4 @@ func (m *machine) Close() error {
 // Console returns the last MiB of what the guest printed, over all starts.
 func (m *machine) Console() ([]byte, error) { return m.console().Read() }
 
-func (m *machine) console() cli.Console { return cli.Console{Dir: m.folder()} }
+func (m *machine) console() cli.Console { return cli.Console{Dir: m.home} }

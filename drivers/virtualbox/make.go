@@ -52,7 +52,7 @@ func uuid(r cli.Result) (string, error) {
 // make registers a machine that has not started.
 func (m *machine) make(ctx context.Context, spec vm.Spec, v version, base string) error {
 	d := m.d
-	r, err := d.run(ctx, "createvm", "--name", m.name, "--ostype", "Linux_64", "--register", "--basefolder", filepath.Dir(m.folder()))
+	r, err := d.run(ctx, "createvm", "--name", m.name, "--ostype", "Linux_64", "--register", "--basefolder", filepath.Dir(m.home))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package virtualbox
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"assay/drivers/standin"
@@ -118,6 +119,11 @@ func (b *box) snapshot(c *standin.Call, args []string) int {
 		return b.listSnapshots(c, g)
 	case "restore":
 		return b.restore(c, g, args[2])
+	case "delete":
+		if err := g.DeleteSnapshot(args[2]); err != nil {
+			b.t.Errorf("snapshot delete: %v", err)
+		}
+		return c.Printf("Deleting snapshot 's1' (%s)\n", args[2])
 	default:
 		b.t.Errorf("snapshot %q is not played", args)
 		return 1
@@ -211,4 +217,55 @@ func (b *box) layer(parent, child *standin.Guest, folder string) {
 	}
 	b.open(path, "disk", get[string](parent, "disk"), child.Name())
 	set(child, "disk", path)
+}
+
+// guestControl runs a command in a guest that has Guest Additions, or copies a
+// file into it.
+func (b *box) guestControl(c *standin.Call, args []string) int {
+	g := b.find(args[0])
+	if g == nil {
+		return b.notFound(c, args[0])
+	}
+	if s := vmState(g); s != "running" {
+		return c.Fail(1, "VBoxManage: error: Machine \"%s\" is not running (currently powered off)!", args[0])
+	}
+	if b.host.Broken() == "tools" {
+		return c.Fail(1, "VBoxManage: error: The guest execution service is not ready (yet)\nVBoxManage: error: Details: code VBOX_E_IPRT_ERROR (0x80bb0005), component GuestSessionWrap, interface IGuestSession, callee nsISupports")
+	}
+	verb, rest, argv := args[1], args[2:], []string(nil)
+	if i := slices.Index(rest, "--"); i >= 0 {
+		rest, argv = rest[:i], rest[i+1:]
+	}
+	o := b.options("guestcontrol "+verb, rest[:min(len(rest), 6)], map[string]int{"--username": 1, "--passwordfile": 1, "--wait-stdout": 0, "--wait-stderr": 0, "--target-directory": 1})
+	user := o["--username"][0]
+	password, err := os.ReadFile(o["--passwordfile"][0])
+	if want := get[string](g, "password"); err != nil || want == "" || string(password) != want {
+		return c.Fail(1, "VBoxManage: error: The specified user was not able to logon on guest\nVBoxManage: error: Details: code VBOX_E_IPRT_ERROR (0x80bb0005), component GuestSessionWrap, interface IGuestSession, callee nsISupports")
+	}
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	switch verb {
+	case "copyto":
+		from := rest[len(rest)-1]
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = g.Write(filepath.Join(o["--target-directory"][0], filepath.Base(from)), data, 0o644)
+		}
+		if err != nil {
+			return c.Fail(1, "VBoxManage: error: %v", err)
+		}
+		return 0
+	case "run":
+		quiet := *c
+		quiet.Stdin = strings.NewReader("") // none is passed on
+		switch code := g.Exec(&quiet, argv, standin.ExecOptions{User: user}); {
+		case code == 0:
+			return 0
+		case code < 94:
+			return code + 32
+		}
+		return 126
+	}
+	b.t.Errorf("guestcontrol %s is not played", verb)
+	return 2
 }

@@ -45,7 +45,7 @@ var verbs = map[string]func(*box, *standin.Call, []string) int{
 	"modifyvm": (*box).modify, "createmedium": (*box).createMedium, "modifymedium": (*box).modifyMedium,
 	"closemedium": (*box).closeMedium, "convertfromraw": (*box).convert, "storagectl": (*box).storageController,
 	"storageattach": (*box).attach, "startvm": (*box).start, "controlvm": (*box).control, "snapshot": (*box).snapshot,
-	"clonevm": (*box).clone, "unregistervm": (*box).unregister,
+	"clonevm": (*box).clone, "unregistervm": (*box).unregister, "guestcontrol": (*box).guestControl,
 }
 
 // play answers one call.
@@ -237,6 +237,10 @@ func (b *box) modify(c *standin.Call, args []string) int {
 			all[k] = 1
 		}
 		return all
+	}
+	if strings.Join(args[1:], " ") == "--uart2 off" && vmState(g) == "poweroff" {
+		set(g, "--uartmode2", nil)
+		return 0
 	}
 	o := b.options("modifyvm", args[1:], one("--cpus", "--memory", "--acpi", "--ioapic", "--rtcuseutc", "--firmware",
 		"--boot1", "--boot2", "--boot3", "--boot4", "--nic1", "--cableconnected1", "--audio-driver", "--graphicscontroller", "--vram"))

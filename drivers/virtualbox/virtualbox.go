@@ -28,8 +28,9 @@ type driver struct {
 }
 
 var (
-	_ vm.Driver = (*driver)(nil)
-	_ vm.Carder = (*driver)(nil)
+	_ vm.Driver  = (*driver)(nil)
+	_ vm.Carder  = (*driver)(nil)
+	_ vm.Adopter = (*driver)(nil)
 )
 
 // New returns the VirtualBox driver.

@@ -65,21 +65,41 @@ func (p *Place) Edit(name string, edit func(*Note)) error {
 	return p.write(name, n)
 }
 
-// Socket returns a path for a machine's socket that is short enough for one: in
-// the machine's folder, or in another that nobody else may enter. On Windows it
-// is a pipe's.
+// Socket returns a path for a machine's socket: see SocketIn.
 func (p *Place) Socket(name string) (string, error) {
 	if pipePrefix != "" {
 		return pipePrefix + name, nil
 	}
-	if path := filepath.Join(p.Dir(name), "line"); len(path) <= maxSocket {
+	path, err := SocketIn(p.Dir(name))
+	if dir := filepath.Dir(path); err == nil && dir != p.Dir(name) {
+		err = p.Edit(name, func(n *Note) { n.Socket = dir })
+	}
+	return path, err
+}
+
+// SocketIn returns a path for a socket that is short enough for one: in the
+// folder, or in another that nobody else may enter, which RemoveSocket removes.
+// On Windows it is a pipe's, named after the folder.
+func SocketIn(dir string) (string, error) {
+	if pipePrefix != "" {
+		return pipePrefix + socketPrefix + filepath.Base(dir), nil
+	}
+	if path := filepath.Join(dir, "line"); len(path) <= maxSocket {
 		return path, nil
 	}
 	dir, err := os.MkdirTemp("", socketPrefix)
-	if err != nil {
-		return "", err
+	return filepath.Join(dir, "line"), err
+}
+
+// RemoveSocket removes a socket, and the folder that SocketIn made for it.
+func RemoveSocket(path string) error {
+	if pipePrefix != "" || path == "" {
+		return nil
 	}
-	return filepath.Join(dir, "line"), p.Edit(name, func(n *Note) { n.Socket = dir })
+	if dir := filepath.Dir(path); isSocketDir(dir) {
+		return os.RemoveAll(dir)
+	}
+	return os.RemoveAll(path)
 }
 
 // Remove removes a machine that does not run any more: by destroy, which tells
