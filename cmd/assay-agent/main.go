@@ -42,7 +42,7 @@ func run(args []string) error {
 		return vsock(args[1])
 	case len(args) == 1 && args[0] == "stdio":
 		ctx, s := prepare()
-		return s.Serve(ctx, guest.Stdio(os.Stdin, os.Stdout))
+		return serveStdio(ctx, s)
 	case len(args) == 1 && args[0] == "version":
 		_, err := fmt.Printf("%s (protocol %d)\n", assay.Version, guest.Protocol)
 		return err
