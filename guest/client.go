@@ -56,7 +56,11 @@ func Connect(ctx context.Context, conn net.Conn) (*Client, error) {
 func greet(ctx context.Context, conn net.Conn, r *bufio.Reader, hello greeting) (greeting, error) {
 	answered, said := make(chan struct{}), make(chan error, 1)
 	interrupt := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	go func() { said <- sayHello(conn, hello.encode(helloMagic), answered) }()
+	say := sayHello
+	if IsSlow(conn) {
+		say = sayHelloSlowly
+	}
+	go func() { said <- say(conn, hello.encode(helloMagic), answered) }()
 	welcome, err := seek(r, welcomeMagic, func(g greeting) bool { return g.nonce == hello.nonce })
 	close(answered)
 	if err != nil {
@@ -94,6 +98,23 @@ func sayHello(conn net.Conn, hello []byte, answered <-chan struct{}) error {
 			return nil
 		case <-time.After(wait):
 			wait = min(2*wait, 250*time.Millisecond)
+		}
+	}
+}
+
+// helloPause is longer than the silence that lets a slow agent listen up.
+const helloPause = time.Second
+
+// sayHelloSlowly repeats the hello, bare, until answered closes.
+func sayHelloSlowly(conn net.Conn, hello []byte, answered <-chan struct{}) error {
+	for {
+		if _, err := conn.Write(hello); err != nil {
+			return err
+		}
+		select {
+		case <-answered:
+			return nil
+		case <-time.After(helloPause):
 		}
 	}
 }

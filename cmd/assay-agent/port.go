@@ -69,6 +69,9 @@ type port struct {
 	wake int // epoll descriptor, edge-triggered; -1: none
 
 	streaming bool // the last read gave a page or more
+
+	serial bool   // nobody tells when a host goes: see serialLine
+	ahead  []byte // of a serial port: read, and not given to a line yet
 }
 
 func openPort(path string) (*port, error) {
@@ -77,11 +80,16 @@ func openPort(path string) (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeRaw(f); err != nil {
+	serial, err := makeRaw(f)
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return newPort(f)
+	p, err := newPort(f)
+	if err == nil {
+		p.serial = serial
+	}
+	return p, err
 }
 
 // newPort takes f over. It must be one that the runtime can wait for.
@@ -144,6 +152,9 @@ func (p *port) deserted() bool {
 // writes, and leaves the port open.
 func (p *port) line() io.ReadWriteCloser {
 	p.f.SetDeadline(time.Time{})
+	if p.serial {
+		return &serialLine{portLine: portLine{p}}
+	}
 	return portLine{p}
 }
 

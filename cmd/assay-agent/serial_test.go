@@ -90,15 +90,28 @@ func TestSerial(t *testing.T) {
 		}
 	}()
 	for range 2 {
-		// The agent never learns that a host has gone: the next one says hello.
-		fd, err := unix.FcntlInt(host.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
+		// The agent never learns that a host has gone, in the middle of a frame: the
+		// next one says hello, in the quick way or in that for slow lines.
+		for _, kind := range []func(net.Conn) net.Conn{func(c net.Conn) net.Conn { return c }, guest.Slow} {
+			f := again(t, host)
+			echoes(t, kind(guest.Stdio(f, f)))
+			host.Write([]byte{0, 0, 1, 0, 1, 1, 0, 0, 0, 'h', 'a', 'l', 'f'})
+			time.Sleep(silence)
 		}
-		unix.SetNonblock(fd, true)
-		f := os.NewFile(uintptr(fd), "host")
-		echoes(t, guest.Stdio(f, f))
 	}
+}
+
+// again opens a terminal's other end once more.
+func again(t *testing.T, host *os.File) *os.File {
+	t.Helper()
+	fd, err := unix.FcntlInt(host.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), "host")
 }
 
 // TestListener serves sockets: the next line cuts the one before, and who is not

@@ -9,13 +9,19 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"assay/guest"
 )
 
 // Explained is conn, with errors that say what became of the machine: when a read
 // or a write fails, other than by a deadline or by the line's own closing, why is
 // asked, and what it returns, if it is not nil, goes before the error.
 func Explained(conn net.Conn, why func(context.Context) error) net.Conn {
-	return &explained{Conn: conn, why: why}
+	e := &explained{Conn: conn, why: why}
+	if guest.IsSlow(conn) {
+		return guest.Slow(e)
+	}
+	return e
 }
 
 // whyLimit bounds the question.

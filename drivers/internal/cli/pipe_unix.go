@@ -5,6 +5,8 @@ package cli
 import (
 	"context"
 	"net"
+
+	"assay/guest"
 )
 
 // pipePrefix begins the name of a pipe where pipes have names; "" where sockets
@@ -15,5 +17,9 @@ const pipePrefix = ""
 // a named pipe, on which the hypervisor listens.
 func DialPipe(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, "unix", path)
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return guest.Slow(conn), nil
 }

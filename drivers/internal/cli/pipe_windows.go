@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 
+	"assay/guest"
+
 	"golang.org/x/sys/windows"
 )
 
@@ -24,7 +26,7 @@ func DialPipe(_ context.Context, path string) (net.Conn, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return pipe{os.NewFile(uintptr(h), path)}, nil
+	return guest.Slow(pipe{os.NewFile(uintptr(h), path)}), nil
 }
 
 // A pipe is a file that is also a connection.
