@@ -15,7 +15,14 @@ func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) {
 	switch c {
 	case vm.CapUsage:
 		return "ask the guest, or the Task Manager", runtime.GOOS == "windows"
-	case vm.CapSnapshot, vm.CapMemory, vm.CapFork:
+	case vm.CapConsole:
+		return "ask the guest's journal: the serial console is its owner's", m.user != nil
+	case vm.CapFork:
+		if m.user != nil {
+			return "restore the snapshot: forks would lie on its owner's disks", true
+		}
+		fallthrough
+	case vm.CapSnapshot, vm.CapMemory:
 		return "Player has no snapshots: use Workstation, or capture and diff", m.p != nil && !m.p.clones()
 	}
 	return "", false
@@ -43,10 +50,7 @@ func (m *machine) Resume(ctx context.Context) error { return m.hold(ctx, "unpaus
 // hold is idempotent; nothing tells whether a machine stands still.
 func (m *machine) hold(ctx context.Context, verb string, still bool) error {
 	return m.control(ctx, verb, func(ctx context.Context) error {
-		m.mu.Lock()
-		done := m.suspended == still
-		m.mu.Unlock()
-		if err := m.alive(ctx); err != nil || done {
+		if err := m.alive(ctx); err != nil || m.held() == still {
 			return err
 		}
 		if _, err := m.p.run(ctx, verb, m.vmx); err != nil {
@@ -59,13 +63,24 @@ func (m *machine) hold(ctx context.Context, verb string, still bool) error {
 	})
 }
 
+// held reports whether the machine was told to stand still.
+func (m *machine) held() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.suspended
+}
+
 // Screenshot returns what the machine's display shows. VMware asks the guest's
 // tools, and a user of the guest, for it.
 func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
 	err = m.control(ctx, "screenshot", func(ctx context.Context) error {
+		user, password := "tester", m.password
+		if m.user != nil {
+			user, password = m.user.tools.account.User, m.user.tools.account.Password
+		}
 		file := m.path("screen.png")
 		defer os.Remove(file)
-		if _, err := m.p.run(ctx, "-gu", "tester", "-gp", m.password, "captureScreen", m.vmx, file); err != nil {
+		if _, err := m.p.run(ctx, "-gu", user, "-gp", password, "captureScreen", m.vmx, file); err != nil {
 			return err
 		}
 		png, err = cli.ReadTail(file, maxScreen)
@@ -83,7 +98,7 @@ func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
 		if u, err = cli.ProcessUsage(ctx, m.vmx); err != nil {
 			return errors.Join(m.alive(ctx), err)
 		}
-		u.Disk, err = cli.Occupied(m.folder())
+		u.Disk, err = cli.Occupied(m.home)
 		return err
 	})
 	return u, err

@@ -40,7 +40,9 @@ type machine struct {
 	p        *product
 	name     string
 	vmx      string // by which vmrun knows it
-	dir      string // spec.Dir: empty, but it goes with the machine
+	dir      string // spec.Dir, which goes with the machine
+	home     string // its files
+	user     *visit // nil: the machine is our own
 	socket   string
 	password string // of the guest's test user
 	open     bool   // it has a network
@@ -56,7 +58,7 @@ type machine struct {
 // machine returns a machine that has no files yet.
 func (d *driver) machine(p *product, name string, spec vm.Spec) *machine {
 	return &machine{
-		d: d, p: p, name: name, vmx: d.vmx(name), dir: spec.Dir, password: rand.Text(),
+		d: d, p: p, name: name, vmx: d.vmx(name), dir: spec.Dir, home: d.place.Dir(name), password: rand.Text(),
 		open: spec.Network.Mode == vm.NetworkOpen, turn: cli.NewTurn(), snapshots: map[string]string{},
 	}
 }
@@ -64,9 +66,8 @@ func (d *driver) machine(p *product, name string, spec vm.Spec) *machine {
 // ID returns what the machine is called in VMware's windows.
 func (m *machine) ID() string { return m.name }
 
-func (m *machine) folder() string          { return m.d.place.Dir(m.name) }
-func (m *machine) path(file string) string { return filepath.Join(m.folder(), file) }
-func (m *machine) console() cli.Console    { return cli.Console{Dir: m.folder()} }
+func (m *machine) path(file string) string { return filepath.Join(m.home, file) }
+func (m *machine) console() cli.Console    { return cli.Console{Dir: m.home} }
 
 // failed says which machine an error is about.
 func (m *machine) failed(what string, err error) error {
@@ -104,6 +105,11 @@ func (m *machine) wake(ctx context.Context) (*guest.Client, error) {
 	if err := m.start(ctx); err != nil {
 		return nil, err
 	}
+	return m.await(ctx)
+}
+
+// await waits until the agent answers.
+func (m *machine) await(ctx context.Context) (*guest.Client, error) {
 	return cli.Await(ctx, cli.Boot{Dial: m.dial, Alive: m.alive, Console: m.Console, Limit: bootLimit})
 }
 
@@ -133,7 +139,7 @@ func (m *machine) alive(ctx context.Context) error {
 	if _, err := os.Stat(m.vmx); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("somebody deleted the machine: %w", err)
 	}
-	if saved, _ := filepath.Glob(filepath.Join(m.folder(), "*.vmss")); len(saved) > 0 {
+	if saved, _ := filepath.Glob(filepath.Join(filepath.Dir(m.vmx), "*.vmss")); len(saved) > 0 {
 		return errors.New("somebody suspended the machine")
 	}
 	return &vm.StoppedError{How: "the guest shut itself down"}
@@ -174,8 +180,10 @@ func (m *machine) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
-	err := m.d.remove(ctx, m.name)
-	if errors.Is(err, fs.ErrNotExist) {
+	var err error
+	if m.user != nil {
+		err = m.leave(ctx)
+	} else if err = m.d.remove(ctx, m.name); errors.Is(err, fs.ErrNotExist) {
 		err = nil // somebody was first
 	}
 	return errors.Join(m.failed("close", err), os.RemoveAll(m.dir))

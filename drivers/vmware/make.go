@@ -121,7 +121,7 @@ func (m *machine) make(ctx context.Context, spec vm.Spec, template string) error
 	if m.p.clones() {
 		_, err = m.p.run(ctx, "clone", filepath.Join(template, templateName), m.vmx, "linked", "-snapshot="+baseSnapshot, "-cloneName="+m.name)
 	} else {
-		err = copyFiles(template, m.folder(), diskName, extentName)
+		err = copyFiles(template, m.home, diskName, extentName)
 		if err == nil {
 			err = blank(spec).write(m.vmx)
 		}
@@ -146,12 +146,16 @@ func (m *machine) hardware(spec vm.Spec) []string {
 	}
 }
 
-// ports gives the machine its serial ports: the console goes to a file, the
-// agent's line to a socket that VMware listens on.
+// ports gives the machine its serial ports: the console goes to a file.
 func (m *machine) ports() []string {
+	return append(linePort(m.socket), "serial0.present", "TRUE", "serial0.fileType", "file", "serial0.fileName", m.console().Path())
+}
+
+// linePort makes the second serial port a socket that VMware listens on, for the
+// agent's line.
+func linePort(socket string) []string {
 	return []string{
-		"serial0.present", "TRUE", "serial0.fileType", "file", "serial0.fileName", m.console().Path(),
-		"serial1.present", "TRUE", "serial1.fileType", "pipe", "serial1.fileName", m.socket, "serial1.pipe.endPoint", "server",
+		"serial1.present", "TRUE", "serial1.fileType", "pipe", "serial1.fileName", socket, "serial1.pipe.endPoint", "server",
 		"serial1.tryNoRxLoss", "TRUE", "serial1.yieldOnMsrRead", "TRUE", "serial1.startConnected", "TRUE",
 	}
 }

@@ -3,6 +3,7 @@ package vmware
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func newStudio(t *testing.T, kind string) *studio {
 type vmrun struct {
 	*standin.Call
 	user, password string
-	vmx            string
+	verb, vmx      string
 	args           []string // after the .vmx
 }
 
@@ -47,7 +48,9 @@ var verbs = map[string]func(*studio, vmrun) int{
 	"clone": (*studio).clone, "start": (*studio).start, "stop": (*studio).stop, "deleteVM": (*studio).deleteVM,
 	"snapshot": (*studio).snapshot, "listSnapshots": (*studio).listSnapshots, "revertToSnapshot": (*studio).revert,
 	"pause": (*studio).pause, "unpause": (*studio).pause, "connectNamedDevice": (*studio).connect,
-	"disconnectNamedDevice": (*studio).connect, "captureScreen": (*studio).capture,
+	"disconnectNamedDevice": (*studio).connect, "captureScreen": (*studio).capture, "deleteSnapshot": (*studio).deleteSnapshot,
+	"CopyFileFromHostToGuest": (*studio).tools, "CopyFileFromGuestToHost": (*studio).tools,
+	"runProgramInGuest": (*studio).tools, "deleteFileInGuest": (*studio).tools,
 }
 
 // complain says what is wrong as vmrun does: on the standard output.
@@ -94,6 +97,7 @@ func (s *studio) play(c *standin.Call) int {
 	if _, err := os.Stat(r.vmx); err != nil {
 		return complain(c, "Cannot open VM: "+r.vmx+", The virtual machine cannot be found")
 	}
+	r.verb = args[0]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return verbs[args[0]](s, r)
@@ -288,10 +292,62 @@ func (s *studio) connect(r vmrun) int {
 }
 
 func (s *studio) capture(r vmrun) int {
-	if r.user != "tester" || r.password == "" || len(r.args) != 1 {
+	if want := get[string](s.guest(r.vmx), "password"); want != "" && r.password != want {
+		return complain(r.Call, "Invalid user name or password for the guest OS")
+	} else if want == "" && r.user != "tester" || r.password == "" || len(r.args) != 1 {
 		return complain(r.Call, "Invalid user name or password for the guest OS")
 	}
 	s.must(os.WriteFile(r.args[0], s.guest(r.vmx).Screenshot(), 0o600))
+	return 0
+}
+
+// tools does what needs VMware Tools, and somebody's account, in the guest.
+func (s *studio) tools(r vmrun) int {
+	g := s.guest(r.vmx)
+	switch {
+	case !g.Running():
+		return complain(r.Call, "The virtual machine is not powered on: "+r.vmx)
+	case s.host.Broken() == "tools":
+		return complain(r.Call, "The VMware Tools are not running in the virtual machine: "+r.vmx)
+	case r.user == "" || r.password == "" || r.password != get[string](g, "password"):
+		return complain(r.Call, "Invalid user name or password for the guest OS")
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	var data []byte
+	var err error
+	switch r.verb {
+	case "CopyFileFromHostToGuest":
+		if data, err = os.ReadFile(r.args[0]); err == nil {
+			err = g.Write(r.args[1], data, 0o644)
+		}
+	case "CopyFileFromGuestToHost":
+		if data, err = g.Read(r.args[0]); err == nil {
+			err = os.WriteFile(r.args[1], data, 0o600)
+		}
+	case "deleteFileInGuest":
+		r.args = []string{"/bin/sh", "-c", "rm " + r.args[0]}
+		fallthrough
+	case "runProgramInGuest":
+		quiet := *r.Call // what a program says stays in the guest
+		quiet.Stdin, quiet.Stdout, quiet.Stderr = strings.NewReader(""), io.Discard, io.Discard
+		if code := g.Exec(&quiet, r.args, standin.ExecOptions{User: r.user}); code != 0 {
+			r.Printf("Guest program exited with non-zero exit code: %d\n", code)
+			return 255
+		}
+	}
+	if err != nil {
+		return complain(r.Call, "A file was not found")
+	}
+	return 0
+}
+
+func (s *studio) deleteSnapshot(r vmrun) int {
+	st, err := s.find(r.vmx, r.args[0])
+	if err != nil {
+		return complain(r.Call, "The snapshot does not exist")
+	}
+	s.must(s.guest(r.vmx).DeleteSnapshot(st.ID))
 	return 0
 }
 

@@ -83,8 +83,10 @@ func (m *machine) revert(ctx context.Context, own string) error {
 		return err
 	}
 	// The description of the machine went back too: of a fork, to its parent's.
-	if err := edit(m.vmx, append([]string{"displayName", m.name}, m.ports()...)...); err != nil {
-		return err
+	if m.user == nil {
+		if err := edit(m.vmx, append([]string{"displayName", m.name}, m.ports()...)...); err != nil {
+			return err
+		}
 	}
 	m.mu.Lock()
 	m.suspended = false
@@ -149,15 +151,15 @@ func (f *machine) copy(parent *machine, own string) error {
 		return err
 	}
 	top := strings.TrimSuffix(description.get("scsi0:0.fileName"), ".vmdk")
-	entries, err := os.ReadDir(parent.folder())
+	entries, err := os.ReadDir(parent.home)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !saves(parent.folder(), e.Name(), top) {
+		if !e.Type().IsRegular() || !saves(parent.home, e.Name(), top) {
 			continue
 		}
-		if err := share(filepath.Join(parent.folder(), e.Name()), f.path(e.Name())); err != nil {
+		if err := share(filepath.Join(parent.home, e.Name()), f.path(e.Name())); err != nil {
 			return err
 		}
 	}

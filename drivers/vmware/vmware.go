@@ -33,8 +33,9 @@ type driver struct {
 }
 
 var (
-	_ vm.Driver = (*driver)(nil)
-	_ vm.Carder = (*driver)(nil)
+	_ vm.Driver  = (*driver)(nil)
+	_ vm.Carder  = (*driver)(nil)
+	_ vm.Adopter = (*driver)(nil)
 )
 
 // New returns the VMware driver.

@@ -3,6 +3,7 @@ package vmware
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -111,4 +112,15 @@ func edit(path string, pairs ...string) error {
 		return err
 	}
 	return c.with(pairs...).write(path)
+}
+
+// drop removes the keys of a file that begin with prefix.
+func drop(path, prefix string) error {
+	c, err := readConfig(path)
+	if err != nil {
+		return err
+	}
+	return slices.DeleteFunc(c, func(line string) bool {
+		return strings.HasPrefix(strings.ToLower(key(line)), strings.ToLower(prefix))
+	}).write(path)
 }
