@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"assay/drivers/internal/cli"
+	"assay/guest"
 	"assay/vm"
 )
 
@@ -58,13 +59,18 @@ func (m *machine) begin(ctx context.Context) error {
 	if err := m.d.start(ctx, m.uuid); err != nil {
 		return err
 	}
-	if err := m.ready(ctx); err != nil {
+	if m.socket == "" {
+		if err := m.ready(ctx); err != nil {
+			return err
+		}
+		return m.enter(ctx)
+	}
+	c, err := m.await(ctx)
+	if err != nil {
 		return err
 	}
-	if m.socket != "" {
-		return nil
-	}
-	return m.enter(ctx)
+	defer c.Close()
+	return cli.CloudInit(ctx, c)
 }
 
 // enter puts the agent in, where Parallels Tools are the way.
@@ -78,30 +84,22 @@ func (m *machine) ready(ctx context.Context) error {
 	if m.socket == "" {
 		return tools{m}.wait(ctx)
 	}
-	c, err := cli.Await(ctx, cli.Boot{Dial: m.connect, Alive: m.alive, Console: m.readConsole, Limit: m.d.boot})
+	c, err := m.await(ctx)
 	if err != nil {
 		return err
 	}
 	return c.Close()
 }
 
+// await waits until an agent answers on the serial port.
+func (m *machine) await(ctx context.Context) (*guest.Client, error) {
+	return cli.Await(ctx, cli.Boot{Dial: m.connect, Alive: m.alive, Console: m.readConsole, Limit: m.d.boot})
+}
+
 // maxConsole bounds what is read of a console's file.
 const maxConsole = 64 << 10
 
-func (m *machine) readConsole() ([]byte, error) {
-	f, err := os.Open(m.console())
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	tail := make([]byte, min(info.Size(), maxConsole))
-	n, err := f.ReadAt(tail, info.Size()-int64(len(tail)))
-	return tail[:n], err
-}
+func (m *machine) readConsole() ([]byte, error) { return cli.ReadTail(m.console(), maxConsole) }
 
 // alive says why nobody will answer: the guest has ended the machine, or somebody
 // else has.

@@ -29,7 +29,7 @@ var complaints = []cli.Pattern{
 	{Text: "could not be found", Kind: fs.ErrNotExist},
 	{Text: "is not registered", Kind: fs.ErrNotExist},
 	{Text: "already exists", Kind: fs.ErrExist},
-	{Text: "Login failed", Kind: cli.ErrDaemon, Fix: `run 'open -a "Parallels Desktop"'`},
+	{Text: "Login failed", Kind: cli.ErrDaemon, Fix: "open -b com.parallels.desktop.console"},
 	{Text: "Data synchronization is currently in progress", Kind: cli.ErrDaemon},
 	{Text: "Unable to open new session", Kind: cli.ErrNoTools, Fix: "install Parallels Tools in the guest: prlctl installtools NAME"},
 	{Text: "PrlVmGuest_RunProgram", Kind: cli.ErrNoTools},
