@@ -141,9 +141,12 @@ func (t *Tool) Do(ctx context.Context, c Call) (Result, error) {
 	runtime.LockOSThread() // the kernel ends a child with the thread that started it
 	err = cmd.Run()
 	runtime.UnlockOSThread()
-	r := Result{Stdout: out.Bytes(), Stderr: said.Bytes(), Exit: cmd.ProcessState.ExitCode()}
+	r := Result{Stdout: out.buf.Bytes(), Stderr: said.Bytes(), Exit: cmd.ProcessState.ExitCode()}
+	if errors.Is(err, exec.ErrWaitDelay) && r.Exit == 0 && inner.Err() == nil {
+		err = nil // it started a service of its hypervisor's, which holds the pipes
+	}
 	switch {
-	case inner.Err() != nil:
+	case inner.Err() != nil && err != nil:
 		err = context.Cause(inner)
 	case out.full:
 		err = fmt.Errorf("got more than %d MiB of output", maxOutput>>20)
@@ -174,18 +177,20 @@ type timeoutError struct{ limit time.Duration }
 func (e *timeoutError) Error() string { return fmt.Sprintf("no end after %s", e.limit) }
 func (e *timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
-// head keeps the beginning of what is written to it.
+// head keeps the beginning of what is written to it, and takes no more than that:
+// a tool that never stops talking loses its reader, which ends most. It embeds no
+// buffer, whose ReadFrom would know no limit.
 type head struct {
-	bytes.Buffer
+	buf   bytes.Buffer
 	limit int
 	full  bool
 }
 
 func (h *head) Write(p []byte) (int, error) {
-	if room := h.limit - h.Len(); len(p) > room {
+	if room := h.limit - h.buf.Len(); len(p) > room {
 		h.full = true
-		h.Buffer.Write(p[:room])
-		return len(p), nil
+		h.buf.Write(p[:room])
+		return room, io.ErrShortWrite
 	}
-	return h.Buffer.Write(p)
+	return h.buf.Write(p)
 }

@@ -55,9 +55,9 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
-// lastLines returns the end of what a tool said, in one line.
+// lastLines returns the end of what a tool said, in one line that can be printed.
 func lastLines(s string) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
+	s = strings.Map(printable, strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " "))
 	if len(s) > 300 {
 		s = "…" + strings.ToValidUTF8(s[len(s)-300:], "")
 	}
