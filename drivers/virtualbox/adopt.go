@@ -23,8 +23,9 @@ const (
 // A visit is what is put into a machine of the user's, and must go again.
 type visit struct {
 	control control
-	port    bool // the second serial port is ours
-	inside  bool // the agent is in the guest
+	cable   string // whether the network cable was in: "on", "off"
+	port    bool   // the second serial port is ours
+	inside  bool   // the agent is in the guest
 }
 
 // Adopt uses a machine of the user's that is switched off: it gets a second serial
@@ -55,7 +56,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	}
 	m := d.machine(i["name"], spec)
 	m.id, m.home = i["UUID"], spec.Dir
-	m.user = &visit{control: control{tool: guestTool(d.manage), id: m.id, account: account, dir: spec.Dir}}
+	m.user = &visit{cable: i["cableconnected1"], control: control{tool: guestTool(d.manage), id: m.id, account: account, dir: spec.Dir}}
 	if m.socket, err = cli.SocketIn(spec.Dir); err == nil {
 		err = m.enter(ctx)
 	}
@@ -136,11 +137,21 @@ func (m *machine) leave(ctx context.Context) error {
 		errs = append(errs, cli.Unserve(ctx, v.control), cli.Leave(ctx, v.control), m.shutDown(ctx))
 	}
 	errs = append(errs, m.d.powerOff(ctx, m.id), m.forgetSnapshots(ctx))
-	if v.port {
-		_, err := m.d.run(ctx, "modifyvm", m.id, "--uart2", "off")
-		errs = append(errs, err)
-	}
+	errs = append(errs, m.putBack(ctx))
 	return errors.Join(append(errs, cli.RemoveSocket(m.socket))...)
+}
+
+// putBack makes the settings what they were.
+func (m *machine) putBack(ctx context.Context) error {
+	i, err := m.d.info(ctx, m.id)
+	if err == nil && i["cableconnected1"] != m.user.cable {
+		_, err = m.d.run(ctx, "modifyvm", m.id, "--cableconnected1", m.user.cable)
+	}
+	if m.user.port {
+		_, uart := m.d.run(ctx, "modifyvm", m.id, "--uart2", "off")
+		err = errors.Join(err, uart)
+	}
+	return err
 }
 
 // shutDown presses the power button and waits a while for the guest.

@@ -254,6 +254,9 @@ func (b *box) modify(c *standin.Call, args []string) int {
 			set(g, key, mode)
 		}
 	}
+	if cable := o["--cableconnected1"]; cable != nil {
+		g.SetLink(cable[0] == "on")
+	}
 	if nic := o["--nic1"]; nic != nil {
 		set(g, "nic", nic[0])
 	}

@@ -77,6 +77,9 @@ func (b *box) untouched(t testing.TB, g *standin.Guest) {
 	if port := get[[]string](g, "--uartmode2"); port != nil {
 		t.Errorf("its second serial port is %q, want none", port)
 	}
+	if !g.Link() {
+		t.Error("its network cable is out")
+	}
 	if left := g.Snapshots(); len(left) > 0 {
 		t.Errorf("it has the snapshots %v, want none", left)
 	}
