@@ -32,6 +32,7 @@ type driver struct {
 	place    *cli.Place
 
 	pause time.Duration // between two attempts at what is busy for a moment
+	doubt time.Duration // in which a command that failed may turn out to have worked
 	boot  time.Duration // that a guest may take until it answers
 }
 
@@ -39,7 +40,7 @@ type driver struct {
 func New(cfg cli.Config) vm.Driver { return newDriver(cfg) }
 
 func newDriver(cfg cli.Config) *driver {
-	d := &driver{agents: cfg.Agents, place: cfg.Place(name), pause: 2 * time.Second, boot: 10 * time.Minute}
+	d := &driver{agents: cfg.Agents, place: cfg.Place(name), pause: 2 * time.Second, doubt: 4 * time.Second, boot: 10 * time.Minute}
 	d.ctl, d.srv = tool("prlctl"), tool("prlsrvctl")
 	return d
 }

@@ -75,7 +75,7 @@ func yes() io.Reader { return strings.NewReader("y\n") }
 func (d *driver) until(ctx context.Context, what string, failed error, done func(context.Context) (bool, error)) error {
 	limit := d.boot
 	if failed != nil {
-		limit = 2 * d.pause // it may have worked all the same
+		limit = d.doubt
 	}
 	inner, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -63,7 +63,10 @@ func (t tools) wait(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return false, nil, nil
 		}
-		return false, err, t.m.alive(ctx)
+		if gone := t.m.alive(ctx); gone != nil {
+			return false, nil, fmt.Errorf("%w; before: %w", gone, err)
+		}
+		return false, err, nil
 	})
 	stopped := (*vm.StoppedError)(nil)
 	if err != nil && ctx.Err() == nil && (inner.Err() != nil || errors.As(err, &stopped)) {

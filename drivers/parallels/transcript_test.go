@@ -20,7 +20,7 @@ func replay(t *testing.T, file string) *driver {
 	play := standin.Replay(t, filepath.Join("testdata", file+".jsonl"))
 	standin.New(t, "prlctl", play).Tool("prlsrvctl", play)
 	d := newDriver(cli.Config{Home: t.TempDir(), Agents: standin.AgentProgram})
-	d.pause, d.boot = 50*time.Millisecond, 20*time.Second
+	d.pause, d.doubt, d.boot = 50*time.Millisecond, 20*time.Second, 20*time.Second
 	return d
 }
 
@@ -88,18 +88,18 @@ func TestFailures(t *testing.T) {
 		"name-taken":           {do: launch, kind: fs.ErrExist, says: "one"},
 		"name-taken-meanwhile": {do: launch, kind: fs.ErrExist},
 		"no-space":             {do: launch, kind: cli.ErrNoSpace, says: "not enough disk space"},
-		"no-tools":             {do: launch, boot: 600 * time.Millisecond, kind: cli.ErrNoTools, says: "prlctl installtools"},
+		"no-tools":             {do: launch, boot: 2 * time.Second, kind: cli.ErrNoTools, says: "prlctl installtools"},
 		"daemon-down":          {do: probe, says: "open -b com.parallels.desktop.console", kind: errAny},
 		"localised":            {do: launch},
 		"localised-failure":    {do: launch, kind: cli.ErrFailed, says: "konnte nicht"},
-		"exit-0":               {do: launch, boot: 600 * time.Millisecond, kind: context.DeadlineExceeded, says: `the state "running"`},
+		"exit-0":               {do: launch, boot: 2 * time.Second, kind: context.DeadlineExceeded, says: `the state "running"`},
 		"exit-255-and-done":    {do: launch},
 		"garbage":              {do: adopt("Windows 11"), kind: fs.ErrNotExist},
 	} {
 		t.Run(file, func(t *testing.T) {
 			d := replay(t, file)
 			if tc.boot > 0 {
-				d.boot = tc.boot
+				d.boot, d.doubt = tc.boot, tc.boot
 			}
 			err := tc.do(d, t)
 			if tc.kind == nil {

@@ -32,7 +32,7 @@ var complaints = []cli.Pattern{
 	{Text: "not enough disk space", Kind: cli.ErrNoSpace, Always: true},
 	{Text: "(-640)", Kind: cli.ErrNoSpace, Always: true}, // NSFileWriteOutOfSpaceError
 	{Text: "-609", Kind: errBusy, Always: true},
-	{Text: "-600", Kind: cli.ErrDaemon, Fix: "run 'open -a UTM'", Always: true},
+	{Text: "-600", Kind: cli.ErrDaemon, Fix: "open -a UTM", Always: true},
 	{Text: "not ready to accept commands", Kind: errBusy, Always: true},
 	{Text: "OSStatus", Kind: cli.ErrFailed, Always: true},
 	{Text: "Error from event", Kind: cli.ErrFailed, Always: true},
@@ -41,7 +41,7 @@ var complaints = []cli.Pattern{
 
 const (
 	install = "brew install --cask utm"
-	allow   = "in System Settings, Privacy & Security, Automation, allow this terminal to control UTM; a session of ssh cannot be allowed"
+	allow   = "tccutil reset AppleEvents" // macOS then asks again
 )
 
 // errBusy is UTM while it starts, or just after its configuration was changed.
@@ -109,7 +109,7 @@ func (d *driver) script(ctx context.Context, script string, args ...string) (str
 func (d *driver) until(ctx context.Context, what string, failed error, done func(context.Context) (bool, error)) error {
 	limit := d.power
 	if failed != nil {
-		limit = 2 * d.pause // it may have worked all the same
+		limit = d.doubt
 	}
 	inner, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -133,6 +133,9 @@ type version [3]int
 var snapshots = version{5, 0, 6}
 
 func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+
+// parse reads as many numbers as there are.
+func (v *version) parse(text string) { _, _ = fmt.Sscanf(text, "%d.%d.%d", &v[0], &v[1], &v[2]) }
 
 func (v version) atLeast(other version) bool {
 	for i := range v {
@@ -161,7 +164,7 @@ func (d *driver) version(ctx context.Context) (version, error) {
 		return version{}, fmt.Errorf("utmctl %w", err)
 	}
 	var v version
-	_, _ = fmt.Sscanf(written, "%d.%d.%d", &v[0], &v[1], &v[2]) // the third may be missing
+	v.parse(written)
 	d.mu.Lock()
 	d.found = v
 	d.mu.Unlock()

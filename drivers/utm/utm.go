@@ -34,6 +34,7 @@ type driver struct {
 	place    *cli.Place
 
 	pause time.Duration // between two attempts at what is busy for a moment
+	doubt time.Duration // in which a command that failed may turn out to have worked
 	boot  time.Duration // that a guest may take until it answers
 	power time.Duration // that UTM may take to start or stop a machine
 
@@ -47,7 +48,7 @@ func New(cfg cli.Config) vm.Driver { return newDriver(cfg) }
 func newDriver(cfg cli.Config) *driver {
 	return &driver{
 		ctl: utmctl(), osa: osascript(), agents: cfg.Agents, place: cfg.Place(name),
-		pause: time.Second, boot: 10 * time.Minute, power: 2 * time.Minute,
+		pause: time.Second, doubt: 4 * time.Second, boot: 10 * time.Minute, power: 2 * time.Minute,
 	}
 }
 
@@ -77,12 +78,21 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 		_, err = d.list(ctx)
 	}
 	if err != nil {
-		return vm.Info{}, d.ctl.Unavailable(err)
+		return vm.Info{}, d.unavailable(err)
 	}
 	return vm.Info{
 		Version: "UTM " + v.String(), Accel: "hvf", Capabilities: vm.Of(&machine{version: v}),
 		Detail: "guests for other processors than the host's are emulated",
 	}, nil
+}
+
+// unavailable says why UTM cannot be used here.
+func (d *driver) unavailable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &vm.UnavailableError{Driver: name, Fix: allow, Reason: "this terminal may not control UTM: " +
+			"allow it in System Settings, Privacy & Security, Automation; a session of ssh cannot be allowed"}
+	}
+	return d.ctl.Unavailable(err)
 }
 
 // Launch implements vm.Driver.
