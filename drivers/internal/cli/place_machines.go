@@ -132,10 +132,22 @@ func (p *Place) remove(ctx context.Context, name string, destroy func(context.Co
 			return err
 		}
 	}
-	if parent, err := p.note(n.Parent); n.Parent != "" && err == nil && parent.Closed {
-		return p.remove(ctx, n.Parent, destroy)
+	return p.release(ctx, n.Parent, destroy)
+}
+
+// release removes a machine that was closed before, if nothing lies on it now.
+func (p *Place) release(ctx context.Context, name string, destroy func(context.Context, string, Note) error) error {
+	if name == "" {
+		return nil
 	}
-	return nil
+	n, err := p.note(name)
+	if err != nil || !n.Closed {
+		return nil // it is used, or somebody took it away
+	}
+	if forks, err := p.forks(name); err != nil || forks {
+		return err
+	}
+	return p.remove(ctx, name, destroy)
 }
 
 // close notes that a machine is gone, but for its disks.
