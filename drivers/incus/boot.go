@@ -38,10 +38,20 @@ func (m *machine) boot(ctx context.Context) error {
 	if err == nil || errors.Is(err, cli.ErrState) { // it runs
 		err = m.settle(inner)
 	}
-	if ctx.Err() == nil && (inner.Err() != nil || initFailed(err)) {
+	if err != nil && ctx.Err() == nil && (inner.Err() != nil || initFailed(err) || m.fell(ctx)) {
 		return m.bootError(ctx, err)
 	}
 	return err
+}
+
+// fell reports whether the guest, which was started, is off again, or about to be.
+func (m *machine) fell(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, dying)
+	defer cancel()
+	return cli.Until(ctx, "the end of the guest", func(ctx context.Context) (bool, error, error) {
+		st, err := m.s.state(ctx, m.id)
+		return err == nil && st.Status == statusStopped, nil, nil
+	}) == nil
 }
 
 // initFailed reports whether it was the guest's first program that could not be

@@ -40,6 +40,7 @@ func meanings(service, group string) []cli.Pattern {
 		{Text: "is already stopped", Kind: cli.ErrState},
 		{Text: "is currently running", Kind: cli.ErrState},
 		{Text: "instance is busy", Kind: cli.ErrState},
+		{Text: "invalid pid", Kind: cli.ErrState}, // of a container that is just ending
 
 		{Text: "no such host", Kind: cli.ErrNetwork, Fix: "incus image copy REMOTE:IMAGE local: --alias NAME where there is a network, then use local:NAME"},
 		{Text: "network is unreachable", Kind: cli.ErrNetwork},

@@ -114,7 +114,9 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 	}
 	m := d.machine(s, cli.Name(spec.Owner, spec.Name), spec.Dir)
 	progress(spec, "creating")
-	if err := s.create(ctx, m.id, plan, source); err != nil {
+	if err := s.create(ctx, m.id, plan, source); errors.Is(err, fs.ErrExist) {
+		return nil, err // somebody else's
+	} else if err != nil {
 		return m, err
 	}
 	progress(spec, "booting")

@@ -63,9 +63,18 @@ func (s *server) instance(ctx context.Context, name string) (instance, error) {
 	return i, err
 }
 
-func (s *server) state(ctx context.Context, name string) (state, error) {
-	var st state
-	err := s.get(ctx, instancePath(name)+"/state", &st)
+// state asks what an instance does. One that is just ending has no answer for a
+// moment.
+func (s *server) state(ctx context.Context, name string) (st state, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dying)
+	defer cancel()
+	err = cli.Until(ctx, name+": waiting for its state", func(ctx context.Context) (bool, error, error) {
+		err := s.get(ctx, instancePath(name)+"/state", &st)
+		if errors.Is(err, cli.ErrState) {
+			return false, err, nil
+		}
+		return true, nil, err
+	})
 	return st, err
 }
 

@@ -76,24 +76,30 @@ func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
 	return m.line.Take(cli.Explained(conn, func(ctx context.Context) error { return m.fate(ctx, began.PID) }))
 }
 
+// dying is how long a guest that ends takes from the end of its agent to its own.
+const dying = 5 * time.Second
+
 // fate says what became of a machine whose line ended and whose guest's first
-// process was pid; nil if it lives. While the server is at something with the
+// process was pid; nil if it lives on. While the server is at something with the
 // instance, which then is somebody else's doing, it waits.
 func (m *machine) fate(ctx context.Context, pid int) error {
 	somebody := false
-	for {
+	for began := time.Now(); ; {
 		ops, err := m.s.operations(ctx, m.id)
 		if err == nil && len(ops) == 0 {
-			return m.ended(ctx, pid, somebody)
-		}
-		somebody = true
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(50 * time.Millisecond):
+			err = m.ended(ctx, pid, somebody)
+			if err != nil || time.Since(began) > dying {
+				return err
+			}
 		}
 		if err != nil {
 			return err
+		}
+		somebody = somebody || len(ops) > 0
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

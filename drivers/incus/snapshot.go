@@ -117,8 +117,12 @@ func (m *machine) copy(ctx context.Context, name string, spec vm.Spec) (*machine
 	}
 	f := m.d.machine(m.s, cli.Name(spec.Owner, spec.Name), spec.Dir)
 	f.unplugged = maps.Clone(s.unplugged)
-	return f, m.s.change(ctx, f.id, "POST", "/1.0/instances", map[string]any{
+	err = m.s.change(ctx, f.id, "POST", "/1.0/instances", map[string]any{
 		"name": f.id, "type": m.s.kind, "config": map[string]string{dirKey: f.dir}, "stateful": !m.s.container(),
 		"source": map[string]any{"type": "copy", "source": m.id + "/" + s.name, "instance_only": true},
 	})
+	if errors.Is(err, fs.ErrExist) {
+		return nil, err // somebody else's
+	}
+	return f, err
 }
