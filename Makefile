@@ -20,7 +20,7 @@ TEST_PACKAGES := ovmf cpio sqlite3 fdisk dosfstools mtools
 AS_ROOT       := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := build
-.PHONY: build agent demo test test-tools test-fast bench generate check clean help FORCE
+.PHONY: build agent demo test test-tools test-fast suite bench generate check clean help FORCE
 
 build: agent ## Build bin/assay, with the agents inside
 	@mkdir -p bin
@@ -52,6 +52,12 @@ test-tools:
 
 test-fast: build ## Run the tests that need no VM, in seconds
 	ASSAY_HOME='$(CURDIR)/out/none' go test -short -timeout 10m $(TESTFLAGS) ./...
+
+suite: build test-tools ## Run the drivers' suite, and write the table of what it proved
+	bin/assay doctor --fix
+	bin/assay image build debian-12
+	ASSAY_MUST_RUN='$(MUST_RUN)' go test -json -count=1 -p 1 -timeout 45m $(TESTFLAGS) \
+	  $$(go list ./drivers/... | grep -v /drivers/all) | go run ./drivers/all/suite -o docs/suite.md
 
 bench: build ## Compare assay with its peers, and record it; BENCHFLAGS='-only launch,exec -n 3', see docs/bench.md
 	go build -ldflags '$(LDFLAGS)' -o bin/bench ./bench

@@ -182,18 +182,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestServiceThatHoldsThePipes proves that a call that starts its hypervisor's
-// service, which inherits the pipes, is over when the call itself is.
-func TestServiceThatHoldsThePipes(t *testing.T) {
-	pid := filepath.Join(t.TempDir(), "pid")
-	tool := cli.Tool{Name: "sh"}
-	r, err := tool.Run(t.Context(), "-c", "sleep 1000 & echo $! >"+pid+"; echo done")
-	if err != nil || r.Text() != "done" {
-		t.Errorf("got %q, %v; want done", r.Text(), err)
-	}
-	end(t, pid)
-}
-
 // TestSweep proves that only the owner's machines go, that what is gone already
 // does not count, and that one error does not stop the rest.
 func TestSweep(t *testing.T) {

@@ -73,6 +73,18 @@ func TestACallTakesItsChildrenAlong(t *testing.T) {
 	dead(t, number(t, file))
 }
 
+// TestServiceThatHoldsThePipes proves that a call that starts its hypervisor's
+// service, which inherits the pipes, is over when the call itself is.
+func TestServiceThatHoldsThePipes(t *testing.T) {
+	pid := t.TempDir() + "/pid"
+	tool := cli.Tool{Name: "sh"}
+	r, err := tool.Run(t.Context(), "-c", "sleep 1000 & echo $! >"+pid+"; echo done")
+	if err != nil || r.Text() != "done" {
+		t.Errorf("got %q, %v; want done", r.Text(), err)
+	}
+	end(t, pid)
+}
+
 // TestStream proves that a tool's standard input and output are a line: bytes go
 // both ways, deadlines hold, its end says why, and closing ends the tool.
 func TestStream(t *testing.T) {
