@@ -94,7 +94,7 @@ func TestDaemonGoesOn(t *testing.T) {
 // TestFailedSnapshotStartsAgain proves that a machine runs on after a snapshot
 // that failed, and that nothing of it is left.
 func TestFailedSnapshotStartsAgain(t *testing.T) {
-	for mode, want := range map[string]error{"full": cli.ErrNoSpace, "lying": cli.ErrState} {
+	for mode, want := range map[string]error{"full": cli.ErrNoSpace, "half": cli.ErrNoSpace, "lying": cli.ErrState} {
 		t.Run(mode, func(t *testing.T) {
 			p := newPlayer(t, "1.16.3")
 			m := launch(t, p.driver(), spec(t, "m"))

@@ -83,6 +83,8 @@ func (p *player) broken(c *standin.Call) (code int, broken bool) {
 		return c.Printf("{\"multipass\":%q}\n", p.version), true
 	case mode == "daemon":
 		return c.Fail(3, "%s failed: cannot connect to the multipass socket", verb), true
+	case mode == "half" && verb == "clone":
+		return c.Fail(2, "clone failed: No space left on device"), true
 	case mode == "full" && (verb == "launch" || verb == "snapshot" || verb == "clone"):
 		return c.Fail(2, "%s failed: qemu-img failed: error while writing: No space left on device", verb), true
 	case mode == "tools" && verb == "exec":

@@ -68,19 +68,20 @@ func TestTranscriptsOfFailures(t *testing.T) {
 		want error // matched by errors.Is
 		as   any   // or by errors.As
 	}{
-		"daemon-down":      {probe, nil, &unavailable},
-		"daemon-dies":      {launch, cli.ErrDaemon, nil},
-		"no-such-machine":  {adopt, fs.ErrNotExist, nil},
-		"deleted-machine":  {adopt, fs.ErrNotExist, nil},
-		"name-taken":       {launch, fs.ErrExist, nil},
-		"no-space":         {launch, cli.ErrNoSpace, nil},
-		"no-image":         {launch, fs.ErrNotExist, nil},
-		"no-tools":         {launch, cli.ErrNoTools, nil},
-		"localised":        {launch, cli.ErrFailed, nil},
-		"timed-out":        {launch, errBoot, &boot},
-		"timed-out-client": {launch, errBoot, &boot},
-		"exit-0":           {launch, fs.ErrNotExist, nil},
-		"starting":         {launch, cli.ErrState, nil},
+		"daemon-down":           {probe, nil, &unavailable},
+		"daemon-dies":           {launch, cli.ErrDaemon, nil},
+		"daemon-dies-localised": {launch, cli.ErrDaemon, nil},
+		"no-such-machine":       {adopt, fs.ErrNotExist, nil},
+		"deleted-machine":       {adopt, fs.ErrNotExist, nil},
+		"name-taken":            {launch, fs.ErrExist, nil},
+		"no-space":              {launch, cli.ErrNoSpace, nil},
+		"no-image":              {launch, fs.ErrNotExist, nil},
+		"no-tools":              {launch, cli.ErrNoTools, nil},
+		"localised":             {launch, cli.ErrFailed, nil},
+		"timed-out":             {launch, errBoot, &boot},
+		"timed-out-client":      {launch, errBoot, &boot},
+		"exit-0":                {launch, fs.ErrNotExist, nil},
+		"starting":              {launch, cli.ErrState, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.do(t, replayed(t, name))

@@ -50,7 +50,7 @@ func (c *explained) Write(p []byte) (int, error) {
 }
 
 func (c *explained) explain(err error) error {
-	for _, own := range []error{nil, os.ErrDeadlineExceeded, net.ErrClosed, os.ErrClosed, io.ErrClosedPipe} {
+	for _, own := range []error{nil, os.ErrDeadlineExceeded, net.ErrClosed, io.ErrClosedPipe} {
 		if errors.Is(err, own) {
 			return err
 		}
