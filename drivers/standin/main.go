@@ -51,10 +51,16 @@ type closing struct{ Exit int }
 // stand-in hands its call to the test process and exits as it is told; any other
 // runs the tests.
 func Main(m *testing.M) {
+	Play()
+	os.Exit(m.Run())
+}
+
+// Play is for a TestMain that does more than Main: a process that was started as
+// a stand-in does not come back from it.
+func Play() {
 	if code, is := standIn(); is {
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
 }
 
 // standIn plays a call, if this process is a stand-in: there is an address
