@@ -27,7 +27,7 @@ func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) {
 
 // SetLink plugs the network cable in, or pulls it out.
 func (m *machine) SetLink(ctx context.Context, up bool) error {
-	return m.control(ctx, "link", func(ctx context.Context) error {
+	return m.Control(ctx, "link", func(ctx context.Context) error {
 		word := map[bool]string{true: "on", false: "off"}[up]
 		if _, err := m.d.run(ctx, "controlvm", m.id, "setlinkstate1", word); err != nil {
 			return err
@@ -42,12 +42,12 @@ func (m *machine) SetLink(ctx context.Context, up bool) error {
 
 // Suspend lets the guest stand still.
 func (m *machine) Suspend(ctx context.Context) error {
-	return m.control(ctx, "suspend", func(ctx context.Context) error { return m.hold(ctx, true) })
+	return m.Control(ctx, "suspend", func(ctx context.Context) error { return m.hold(ctx, true) })
 }
 
 // Resume lets a suspended guest go on.
 func (m *machine) Resume(ctx context.Context) error {
-	return m.control(ctx, "resume", func(ctx context.Context) error { return m.hold(ctx, false) })
+	return m.Control(ctx, "resume", func(ctx context.Context) error { return m.hold(ctx, false) })
 }
 
 // hold makes the machine stand still, or not. It is idempotent.
@@ -84,7 +84,7 @@ func (m *machine) held() bool {
 
 // Screenshot returns what the machine's display shows.
 func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
-	err = m.control(ctx, "screenshot", func(ctx context.Context) error {
+	err = m.Control(ctx, "screenshot", func(ctx context.Context) error {
 		file := filepath.Join(m.home, "screen.png")
 		defer os.Remove(file)
 		if _, err := m.d.run(ctx, "controlvm", m.id, "screenshotpng", file); err != nil {
@@ -101,7 +101,7 @@ const maxScreen = 32 << 20
 
 // Usage asks the host what the machine's process costs.
 func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
-	err = m.control(ctx, "usage", func(ctx context.Context) error {
+	err = m.Control(ctx, "usage", func(ctx context.Context) error {
 		if u, err = cli.ProcessUsage(ctx, m.id); err != nil {
 			return err
 		}
@@ -109,14 +109,4 @@ func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
 		return err
 	})
 	return u, err
-}
-
-// control does something to the running machine, in turn.
-func (m *machine) control(ctx context.Context, what string, do func(context.Context) error) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.failed(what, err)
-	}
-	defer give()
-	return m.failed(what, do(ctx))
 }

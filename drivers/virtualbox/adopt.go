@@ -57,7 +57,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	m := d.machine(i["name"], spec)
 	m.id, m.home = i["UUID"], spec.Dir
 	m.user = &visit{cable: i["cableconnected1"], control: control{tool: guestTool(d.manage), id: m.id, account: account, dir: spec.Dir}}
-	if m.socket, err = cli.SocketIn(spec.Dir); err == nil {
+	if m.Socket, err = cli.SocketIn(spec.Dir); err == nil {
 		err = m.enter(ctx)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func (m *machine) enter(ctx context.Context) error {
 		return err
 	}
 	v.port = true
-	if _, err := m.d.run(ctx, "modifyvm", m.id, "--uart2", "0x2F8", "3", "--uartmode2", "server", m.socket); err != nil {
+	if _, err := m.d.run(ctx, "modifyvm", m.id, "--uart2", "0x2F8", "3", "--uartmode2", "server", m.Socket); err != nil {
 		return err
 	}
 	if err := m.start(ctx); err != nil {
@@ -103,7 +103,7 @@ func (m *machine) enter(ctx context.Context) error {
 	if err := cli.Serve(ctx, v.control, "port "+port); err != nil {
 		return err
 	}
-	c, err := m.await(ctx)
+	c, err := m.Await(ctx, m.Console, bootLimit)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (m *machine) leave(ctx context.Context) error {
 	}
 	errs = append(errs, m.d.powerOff(ctx, m.id), m.forgetSnapshots(ctx))
 	errs = append(errs, m.putBack(ctx))
-	return errors.Join(append(errs, cli.RemoveSocket(m.socket))...)
+	return errors.Join(append(errs, cli.RemoveSocket(m.Socket))...)
 }
 
 // putBack makes the settings what they were.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -37,21 +35,18 @@ const (
 const (
 	bootLimit    = 5 * time.Minute  // until the agent answers; the first boot runs cloud-init
 	convertLimit = 10 * time.Minute // for an image's disk
-	closeLimit   = 50 * time.Second // the engine waits a little longer
 )
 
 // A machine is one virtual machine.
 type machine struct {
-	d      *driver
-	name   string // what VirtualBox calls it
-	id     string // its UUID; "" until it is registered
-	dir    string // spec.Dir, which goes with the machine
-	home   string // its files
-	socket string
-	user   *visit // nil: the machine is our own
+	*cli.Port
 
-	turn *cli.Turn
-	line cli.Line
+	d    *driver
+	name string // what VirtualBox calls it
+	id   string // its UUID; "" until it is registered
+	dir  string // spec.Dir, which goes with the machine
+	home string // its files
+	user *visit // nil: the machine is our own
 
 	mu        sync.Mutex
 	snapshots map[string]string // UUIDs, by the names that scripts gave
@@ -60,21 +55,15 @@ type machine struct {
 
 // machine returns a machine that VirtualBox does not know yet.
 func (d *driver) machine(name string, spec vm.Spec) *machine {
-	return &machine{d: d, name: name, dir: spec.Dir, home: d.place.Dir(name), turn: cli.NewTurn(), snapshots: map[string]string{}}
+	m := &machine{d: d, name: name, dir: spec.Dir, home: d.place.Dir(name), snapshots: map[string]string{}}
+	m.Port = cli.NewPort(driverName, name, m.alive)
+	return m
 }
 
 // ID returns what VirtualBox calls the machine.
 func (m *machine) ID() string { return m.name }
 
 func (m *machine) path(file string) string { return filepath.Join(m.home, file) }
-
-// failed says which machine an error is about.
-func (m *machine) failed(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %s: %s: %w", name, m.name, what, err)
-}
 
 // boot starts the machine for the first time, and waits until it is ready.
 func (m *machine) boot(ctx context.Context, spec vm.Spec) error {
@@ -108,8 +97,8 @@ func (m *machine) start(ctx context.Context) error {
 	if err := m.console().Save(); err != nil {
 		return err
 	}
-	if err := os.Remove(m.socket); err != nil && !errors.Is(err, fs.ErrNotExist) && m.socket[0] == '/' {
-		return err // VirtualBox would not listen there
+	if err := m.ClearSocket(); err != nil {
+		return err
 	}
 	r, err := m.d.run(ctx, "startvm", m.id, "--type", "headless")
 	if err != nil && !startsAnyway(r) {
@@ -123,12 +112,7 @@ func (m *machine) wake(ctx context.Context) (*guest.Client, error) {
 	if err := m.start(ctx); err != nil {
 		return nil, err
 	}
-	return m.await(ctx)
-}
-
-// await waits until the agent answers.
-func (m *machine) await(ctx context.Context) (*guest.Client, error) {
-	return cli.Await(ctx, cli.Boot{Dial: m.dial, Alive: m.alive, Console: m.Console, Limit: bootLimit})
+	return m.Await(ctx, m.Console, bootLimit)
 }
 
 // alive says why the machine does not run any more; nil if it does.
@@ -151,49 +135,15 @@ func (m *machine) alive(ctx context.Context) error {
 	return nil
 }
 
-// Dial opens the line to the agent and cuts the earlier one.
-func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return nil, m.failed("dial", err)
-	}
-	defer give()
-	conn, err := m.dial(ctx)
-	if err != nil {
-		return nil, m.failed("dial", errors.Join(m.alive(ctx), err))
-	}
-	return conn, nil
-}
-
-// dial is Dial for those who have the turn. The port has one listener, which
-// takes one caller at a time: the earlier must go first.
-func (m *machine) dial(ctx context.Context) (net.Conn, error) {
-	m.line.Cut()
-	conn, err := cli.DialPipe(ctx, m.socket)
-	if err != nil {
-		return nil, err
-	}
-	return m.line.Take(cli.Explained(conn, m.alive))
-}
-
 // Close destroys the machine. While forks lie on its disks these stay, and go
 // with the last fork. A machine that was adopted stays.
 func (m *machine) Close() error {
-	first, give := m.turn.End()
-	defer give()
-	m.line.Close()
-	if !first {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	var err error
-	if m.user != nil {
-		err = m.leave(ctx)
-	} else if err = m.d.remove(ctx, m.name); errors.Is(err, fs.ErrNotExist) {
-		err = nil // somebody was first
-	}
-	return errors.Join(m.failed("close", err), os.RemoveAll(m.dir))
+	return m.End(m.dir, func(ctx context.Context) error {
+		if m.user != nil {
+			return m.leave(ctx)
+		}
+		return m.d.remove(ctx, m.name)
+	})
 }
 
 // Console returns the last MiB of what the guest printed, over all starts.

@@ -108,7 +108,7 @@ func hardware(spec vm.Spec, v version) []string {
 // file, the agent's line to a socket that VirtualBox listens on. A machine with
 // saved memory takes them too.
 func (m *machine) ports() []string {
-	return []string{"--uartmode1", "file", m.console().Path(), "--uartmode2", "server", m.socket}
+	return []string{"--uartmode1", "file", m.console().Path(), "--uartmode2", "server", m.Socket}
 }
 
 // writeSeed makes the disk from which the guest takes the agent.

@@ -417,7 +417,7 @@ func (b *box) nothingLeft(home string) {
 		b.t.Errorf("VirtualBox still has the disk %s", path)
 	}
 	var files []string
-	root := filepath.Join(home, "drivers", name, "machines")
+	root := filepath.Join(home, "drivers", driverName, "machines")
 	filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && path != root {
 			files = append(files, path)

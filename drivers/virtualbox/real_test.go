@@ -110,7 +110,7 @@ func TestRealMachine(t *testing.T) {
 	m := made(t, d, realSpec(t, "parent"))
 	expect(t, m, map[string]string{
 		"VMState": "poweroff", "cpus": "1", "memory": "256", "nic1": "null", "cableconnected1": "on", "firmware": "BIOS",
-		"uart1": "0x03f8,4", "uartmode1": "file," + m.console().Path(), "uart2": "0x02f8,3", "uartmode2": "server," + m.socket,
+		"uart1": "0x03f8,4", "uartmode1": "file," + m.console().Path(), "uart2": "0x02f8,3", "uartmode2": "server," + m.Socket,
 		"SATA-0-0": m.path(diskName), "SATA-1-0": m.path(seedName),
 	})
 	r, err := d.run(ctx, "showmediuminfo", "disk", m.path(diskName))
@@ -160,9 +160,9 @@ func forked(t *testing.T, parent *machine, name, snapshot string) *machine {
 		t.Fatal(err)
 	}
 	expect(t, f, map[string]string{
-		"VMState": "saved", "nic1": "null", "uartmode1": "file," + f.console().Path(), "uartmode2": "server," + f.socket,
+		"VMState": "saved", "nic1": "null", "uartmode1": "file," + f.console().Path(), "uartmode2": "server," + f.Socket,
 	})
-	expect(t, parent, map[string]string{"uartmode2": "server," + parent.socket})
+	expect(t, parent, map[string]string{"uartmode2": "server," + parent.Socket})
 	return f
 }
 
@@ -177,7 +177,7 @@ func onlyTheImage(t *testing.T, d *driver, home string) {
 	if err != nil || len(names) > 0 {
 		t.Errorf("the driver's folder still has %q, %v", names, err)
 	}
-	disks, err := filepath.Glob(filepath.Join(home, "drivers", name, "kept", "*.vdi"))
+	disks, err := filepath.Glob(filepath.Join(home, "drivers", driverName, "kept", "*.vdi"))
 	if err != nil || len(disks) != 1 {
 		t.Errorf("got the image's disks %q, %v; want one", disks, err)
 	}
@@ -228,14 +228,14 @@ func TestRealSweep(t *testing.T) {
 		t.Errorf("Sweep: got %d, %v; want 1", n, err)
 	}
 	// Without the note nobody knows on which disk the machine's lay.
-	d.forget(t.Context(), "disk", filepath.Join(home, "drivers", name, "kept", filepath.Base(kept(t, home))))
+	d.forget(t.Context(), "disk", filepath.Join(home, "drivers", driverName, "kept", filepath.Base(kept(t, home))))
 	onlyTheImage(t, d, home)
 }
 
 // kept returns the image's disk.
 func kept(t *testing.T, home string) string {
 	t.Helper()
-	disks, err := filepath.Glob(filepath.Join(home, "drivers", name, "kept", "*.vdi"))
+	disks, err := filepath.Glob(filepath.Join(home, "drivers", driverName, "kept", "*.vdi"))
 	if err != nil || len(disks) != 1 {
 		t.Fatalf("got the image's disks %q, %v; want one", disks, err)
 	}

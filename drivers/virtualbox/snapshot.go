@@ -17,12 +17,7 @@ func (m *machine) KeepsMemory() {}
 
 // Snapshot saves memory and disk; the guest stands still meanwhile.
 func (m *machine) Snapshot(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.failed("snapshot", err)
-	}
-	defer give()
-	return m.failed(fmt.Sprintf("snapshot %q", name), m.snapshot(ctx, name))
+	return m.Control(ctx, fmt.Sprintf("snapshot %q", name), func(ctx context.Context) error { return m.snapshot(ctx, name) })
 }
 
 func (m *machine) snapshot(ctx context.Context, name string) error {
@@ -32,7 +27,7 @@ func (m *machine) snapshot(ctx context.Context, name string) error {
 	if err := m.alive(ctx); err != nil {
 		return err
 	}
-	m.line.Cut()
+	m.Cut()
 	id, err := m.take(ctx, name)
 	if err == nil {
 		err = m.d.until(ctx, m.id, running, paused)
@@ -81,12 +76,7 @@ func (m *machine) saved(name string) (string, bool) {
 
 // Restore goes back to a snapshot of this machine.
 func (m *machine) Restore(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.failed("restore", err)
-	}
-	defer give()
-	return m.failed(fmt.Sprintf("restore %q", name), m.restore(ctx, name))
+	return m.Control(ctx, fmt.Sprintf("restore %q", name), func(ctx context.Context) error { return m.restore(ctx, name) })
 }
 
 func (m *machine) restore(ctx context.Context, name string) error {
@@ -94,7 +84,7 @@ func (m *machine) restore(ctx context.Context, name string) error {
 	if !ok {
 		return fs.ErrNotExist
 	}
-	m.line.Cut()
+	m.Cut()
 	if err := m.d.powerOff(ctx, m.id); err != nil {
 		return err
 	}
@@ -110,14 +100,13 @@ func (m *machine) restore(ctx context.Context, name string) error {
 // Fork makes a machine whose disks lie on the snapshot's, and lets it run on from
 // the snapshot's memory.
 func (m *machine) Fork(ctx context.Context, snapshot string, spec vm.Spec) (vm.Machine, error) {
-	ctx, give, err := m.turn.Take(ctx)
+	var f *machine
+	err := m.Control(ctx, fmt.Sprintf("fork of %q", snapshot), func(ctx context.Context) (err error) {
+		f, err = m.fork(ctx, snapshot, spec)
+		return err
+	})
 	if err != nil {
-		return nil, m.failed("fork", err)
-	}
-	defer give()
-	f, err := m.fork(ctx, snapshot, spec)
-	if err != nil {
-		return nil, errors.Join(m.failed(fmt.Sprintf("fork of %q", snapshot), err), os.RemoveAll(spec.Dir))
+		return nil, errors.Join(err, os.RemoveAll(spec.Dir))
 	}
 	return f, nil
 }

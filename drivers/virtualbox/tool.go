@@ -31,7 +31,7 @@ const (
 // not translated, unlike the sentences. Some come with exit code 0.
 func tool() *cli.Tool {
 	t := &cli.Tool{
-		Driver: name, Name: "VBoxManage", Fix: installFix(),
+		Driver: driverName, Name: "VBoxManage", Fix: installFix(),
 		Places: []string{
 			"/usr/lib/virtualbox/VBoxManage", "/Applications/VirtualBox.app/Contents/MacOS/VBoxManage",
 			`C:\Program Files\Oracle\VirtualBox\VBoxManage.exe`,

@@ -16,8 +16,8 @@ import (
 	"assay/vm"
 )
 
-// name is what scripts call the driver.
-const name = "virtualbox"
+// driverName is what scripts call the driver.
+const driverName = "virtualbox"
 
 // driver is the VirtualBox driver.
 type driver struct {
@@ -35,11 +35,11 @@ var (
 
 // New returns the VirtualBox driver.
 func New(cfg cli.Config) vm.Driver {
-	return &driver{agents: cfg.Agents, place: cfg.Place(name), manage: tool()}
+	return &driver{agents: cfg.Agents, place: cfg.Place(driverName), manage: tool()}
 }
 
 // Name returns "virtualbox".
-func (d *driver) Name() string { return name }
+func (d *driver) Name() string { return driverName }
 
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
@@ -68,13 +68,16 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 	m, err := d.launch(ctx, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %s: %w", name, spec.Name, err), os.RemoveAll(spec.Dir))
+		return nil, errors.Join(fmt.Errorf("%s: %s: %w", driverName, spec.Name, err), os.RemoveAll(spec.Dir))
 	}
 	return m, nil
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
-	if err := admit(spec); err != nil {
+	if err := cli.OnlyAMD64(driverName, spec.Image); err != nil {
+		return nil, err
+	}
+	if err := cli.Admit(driverName, spec); err != nil {
 		return nil, err
 	}
 	v, err := d.version(ctx)
@@ -103,24 +106,6 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 	return m, nil
 }
 
-// admit refuses what cannot be done here, before anything starts.
-func admit(spec vm.Spec) error {
-	if spec.CPUs < 1 || spec.Memory < 1<<20 {
-		return fmt.Errorf("got %d cpus and %d bytes of memory, want at least 1 and 1 MiB", spec.CPUs, spec.Memory)
-	}
-	if err := cli.BootsItself(name, spec.Image); err != nil {
-		return err
-	}
-	if err := cli.AllOrNothing(name, spec.Network); err != nil {
-		return err
-	}
-	if arch := spec.Image.Arch; arch != "" && arch != "amd64" {
-		return &vm.UnsupportedError{Machine: name, Want: fmt.Sprintf("image %q, which is for %s,", spec.Image.Name, arch),
-			Instead: "use an image for amd64, or the driver qemu"}
-	}
-	return cli.Fits(spec)
-}
-
 // add takes the machine's name, and a folder for it.
 func (d *driver) add(spec vm.Spec, n cli.Note) (*machine, error) {
 	m := d.machine(cli.Name(spec.Owner, spec.Name), spec)
@@ -128,7 +113,7 @@ func (d *driver) add(spec vm.Spec, n cli.Note) (*machine, error) {
 		return nil, err
 	}
 	var err error
-	if m.socket, err = d.place.Socket(m.name); err != nil {
+	if m.Socket, err = d.place.Socket(m.name); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil

@@ -31,7 +31,7 @@ func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) {
 // SetLink plugs the network cable in, or pulls it out. That of a machine without a
 // network stays out.
 func (m *machine) SetLink(ctx context.Context, up bool) error {
-	return m.control(ctx, "link", func(ctx context.Context) error {
+	return m.Control(ctx, "link", func(ctx context.Context) error {
 		if err := m.alive(ctx); err != nil || !m.open {
 			return err
 		}
@@ -49,7 +49,7 @@ func (m *machine) Resume(ctx context.Context) error { return m.hold(ctx, "unpaus
 
 // hold is idempotent; nothing tells whether a machine stands still.
 func (m *machine) hold(ctx context.Context, verb string, still bool) error {
-	return m.control(ctx, verb, func(ctx context.Context) error {
+	return m.Control(ctx, verb, func(ctx context.Context) error {
 		if err := m.alive(ctx); err != nil || m.held() == still {
 			return err
 		}
@@ -73,7 +73,7 @@ func (m *machine) held() bool {
 // Screenshot returns what the machine's display shows. VMware asks the guest's
 // tools, and a user of the guest, for it.
 func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
-	err = m.control(ctx, "screenshot", func(ctx context.Context) error {
+	err = m.Control(ctx, "screenshot", func(ctx context.Context) error {
 		user, password := "tester", m.password
 		if m.user != nil {
 			user, password = m.user.tools.account.User, m.user.tools.account.Password
@@ -94,7 +94,7 @@ const maxScreen = 32 << 20
 
 // Usage asks the host what the machine's process costs.
 func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
-	err = m.control(ctx, "usage", func(ctx context.Context) error {
+	err = m.Control(ctx, "usage", func(ctx context.Context) error {
 		if u, err = cli.ProcessUsage(ctx, m.vmx); err != nil {
 			return errors.Join(m.alive(ctx), err)
 		}
@@ -102,14 +102,4 @@ func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
 		return err
 	})
 	return u, err
-}
-
-// control does something with the machine, in turn.
-func (m *machine) control(ctx context.Context, what string, do func(context.Context) error) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.failed(what, err)
-	}
-	defer give()
-	return m.failed(what, do(ctx))
 }

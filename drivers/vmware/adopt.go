@@ -61,7 +61,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	m := d.machine(p, name, spec)
 	m.vmx, m.home, m.open = name, spec.Dir, true
 	m.user = &visit{tools: tools{p: p, vmx: name, account: account, dir: spec.Dir}}
-	if m.socket, err = cli.SocketIn(spec.Dir); err == nil {
+	if m.Socket, err = cli.SocketIn(spec.Dir); err == nil {
 		err = m.enter(ctx)
 	}
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *product) adoptable(ctx context.Context, vmx string, c config) error {
 func (m *machine) enter(ctx context.Context) error {
 	v := m.user
 	v.port = true
-	if err := edit(m.vmx, linePort(m.socket)...); err != nil {
+	if err := edit(m.vmx, linePort(m.Socket)...); err != nil {
 		return err
 	}
 	if err := m.start(ctx); err != nil {
@@ -104,7 +104,7 @@ func (m *machine) enter(ctx context.Context) error {
 	if err := cli.Serve(ctx, v.tools, "port "+port); err != nil {
 		return err
 	}
-	c, err := m.await(ctx)
+	c, err := m.Await(ctx, m.Console, bootLimit)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (m *machine) leave(ctx context.Context) error {
 	if v.port {
 		errs = append(errs, drop(m.vmx, "serial1."))
 	}
-	return errors.Join(append(errs, cli.RemoveSocket(m.socket))...)
+	return errors.Join(append(errs, cli.RemoveSocket(m.Socket))...)
 }
 
 // forgetSnapshots deletes the snapshots that were taken of the user's machine.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,14 +27,14 @@ var (
 	_ vm.Limited           = (*machine)(nil)
 )
 
-// How long things may take.
-const (
-	bootLimit  = 5 * time.Minute  // until the agent answers; the first boot runs cloud-init
-	closeLimit = 50 * time.Second // the engine waits a little longer
-)
+// bootLimit is how long the agent may take to answer; the first boot runs
+// cloud-init.
+const bootLimit = 5 * time.Minute
 
 // A machine is one virtual machine.
 type machine struct {
+	*cli.Port
+
 	d        *driver
 	p        *product
 	name     string
@@ -43,12 +42,8 @@ type machine struct {
 	dir      string // spec.Dir, which goes with the machine
 	home     string // its files
 	user     *visit // nil: the machine is our own
-	socket   string
 	password string // of the guest's test user
 	open     bool   // it has a network
-
-	turn *cli.Turn
-	line cli.Line
 
 	mu        sync.Mutex
 	snapshots map[string]string // VMware's names, by the names that scripts gave
@@ -57,10 +52,12 @@ type machine struct {
 
 // machine returns a machine that has no files yet.
 func (d *driver) machine(p *product, name string, spec vm.Spec) *machine {
-	return &machine{
+	m := &machine{
 		d: d, p: p, name: name, vmx: d.vmx(name), dir: spec.Dir, home: d.place.Dir(name), password: rand.Text(),
-		open: spec.Network.Mode == vm.NetworkOpen, turn: cli.NewTurn(), snapshots: map[string]string{},
+		open: spec.Network.Mode == vm.NetworkOpen, snapshots: map[string]string{},
 	}
+	m.Port = cli.NewPort(driverName, name, m.alive)
+	return m
 }
 
 // ID returns what the machine is called in VMware's windows.
@@ -68,14 +65,6 @@ func (m *machine) ID() string { return m.name }
 
 func (m *machine) path(file string) string { return filepath.Join(m.home, file) }
 func (m *machine) console() cli.Console    { return cli.Console{Dir: m.home} }
-
-// failed says which machine an error is about.
-func (m *machine) failed(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %s: %s: %w", name, m.name, what, err)
-}
 
 // boot starts the machine for the first time, and waits until it is ready.
 func (m *machine) boot(ctx context.Context) error {
@@ -105,12 +94,7 @@ func (m *machine) wake(ctx context.Context) (*guest.Client, error) {
 	if err := m.start(ctx); err != nil {
 		return nil, err
 	}
-	return m.await(ctx)
-}
-
-// await waits until the agent answers.
-func (m *machine) await(ctx context.Context) (*guest.Client, error) {
-	return cli.Await(ctx, cli.Boot{Dial: m.dial, Alive: m.alive, Console: m.Console, Limit: bootLimit})
+	return m.Await(ctx, m.Console, bootLimit)
 }
 
 // start switches the machine on, if it is not. Whether it runs, and for how long,
@@ -123,8 +107,8 @@ func (m *machine) start(ctx context.Context) error {
 	if err := m.console().Save(); err != nil {
 		return err
 	}
-	if err := os.Remove(m.socket); err != nil && !errors.Is(err, fs.ErrNotExist) && filepath.IsAbs(m.socket) {
-		return err // VMware would not listen there
+	if err := m.ClearSocket(); err != nil {
+		return err
 	}
 	_, err = m.p.run(ctx, "start", m.vmx, "nogui")
 	return err
@@ -145,48 +129,14 @@ func (m *machine) alive(ctx context.Context) error {
 	return &vm.StoppedError{How: "the guest shut itself down"}
 }
 
-// Dial opens the line to the agent and cuts the earlier one.
-func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return nil, m.failed("dial", err)
-	}
-	defer give()
-	conn, err := m.dial(ctx)
-	if err != nil {
-		return nil, m.failed("dial", errors.Join(m.alive(ctx), err))
-	}
-	return conn, nil
-}
-
-// dial is Dial for those who have the turn. The port has one listener, which
-// takes one caller at a time: the earlier must go first.
-func (m *machine) dial(ctx context.Context) (net.Conn, error) {
-	m.line.Cut()
-	conn, err := cli.DialPipe(ctx, m.socket)
-	if err != nil {
-		return nil, err
-	}
-	return m.line.Take(cli.Explained(conn, m.alive))
-}
-
-// Close destroys the machine.
+// Close destroys the machine. One that was adopted stays.
 func (m *machine) Close() error {
-	first, give := m.turn.End()
-	defer give()
-	m.line.Close()
-	if !first {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	var err error
-	if m.user != nil {
-		err = m.leave(ctx)
-	} else if err = m.d.remove(ctx, m.name); errors.Is(err, fs.ErrNotExist) {
-		err = nil // somebody was first
-	}
-	return errors.Join(m.failed("close", err), os.RemoveAll(m.dir))
+	return m.End(m.dir, func(ctx context.Context) error {
+		if m.user != nil {
+			return m.leave(ctx)
+		}
+		return m.d.remove(ctx, m.name)
+	})
 }
 
 // Console returns the last MiB of what the guest printed, over all starts.

@@ -148,7 +148,7 @@ func (m *machine) hardware(spec vm.Spec) []string {
 
 // ports gives the machine its serial ports: the console goes to a file.
 func (m *machine) ports() []string {
-	return append(linePort(m.socket), "serial0.present", "TRUE", "serial0.fileType", "file", "serial0.fileName", m.console().Path())
+	return append(linePort(m.Socket), "serial0.present", "TRUE", "serial0.fileType", "file", "serial0.fileName", m.console().Path())
 }
 
 // linePort makes the second serial port a socket that VMware listens on, for the

@@ -480,7 +480,7 @@ func (s *studio) nothingLeft(home string) {
 			s.t.Errorf("the machine %s is left", g.Name())
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(home, "drivers", name, "machines", "*"))
+	left, err := filepath.Glob(filepath.Join(home, "drivers", driverName, "machines", "*"))
 	if err != nil || len(left) > 0 {
 		s.t.Errorf("files are left: %q, %v", left, err)
 	}

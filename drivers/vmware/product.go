@@ -72,7 +72,7 @@ var complaints = []cli.Pattern{
 // tool returns vmrun for a kind of product; "": for none, to ask its version.
 func tool(kind string) *cli.Tool {
 	t := &cli.Tool{
-		Driver: name, Name: "vmrun", Fix: "install VMware Workstation or Fusion from its vendor",
+		Driver: driverName, Name: "vmrun", Fix: "install VMware Workstation or Fusion from its vendor",
 		Places: []string{
 			"/Applications/VMware Fusion.app/Contents/Library/vmrun", "/Applications/VMware Fusion.app/Contents/Public/vmrun",
 			`C:\Program Files (x86)\VMware\VMware Workstation\vmrun.exe`, `C:\Program Files (x86)\VMware\VMware VIX\vmrun.exe`,

@@ -19,14 +19,14 @@ func (m *machine) KeepsMemory() {}
 
 // Snapshot saves memory and disk; the guest stands still meanwhile.
 func (m *machine) Snapshot(ctx context.Context, name string) error {
-	return m.control(ctx, fmt.Sprintf("snapshot %q", name), func(ctx context.Context) error {
+	return m.Control(ctx, fmt.Sprintf("snapshot %q", name), func(ctx context.Context) error {
 		if _, taken := m.saved(name); taken {
 			return fs.ErrExist
 		}
 		if err := m.alive(ctx); err != nil {
 			return err
 		}
-		m.line.Cut()
+		m.Cut()
 		own := "assay-" + strings.ToLower(rand.Text()[:12]) // a slash would be a path, and forks inherit names
 		if err := m.take(ctx, own); err != nil {
 			return err
@@ -63,12 +63,12 @@ func (m *machine) saved(name string) (string, bool) {
 
 // Restore goes back to a snapshot of this machine.
 func (m *machine) Restore(ctx context.Context, name string) error {
-	return m.control(ctx, fmt.Sprintf("restore %q", name), func(ctx context.Context) error {
+	return m.Control(ctx, fmt.Sprintf("restore %q", name), func(ctx context.Context) error {
 		own, ok := m.saved(name)
 		if !ok {
 			return fs.ErrNotExist
 		}
-		m.line.Cut()
+		m.Cut()
 		return m.revert(ctx, own)
 	})
 }
@@ -99,7 +99,7 @@ func (m *machine) revert(ctx context.Context, own string) error {
 // machine's folder, and reverts the copy: memory and all.
 func (m *machine) Fork(ctx context.Context, snapshot string, spec vm.Spec) (vm.Machine, error) {
 	var f *machine
-	err := m.control(ctx, fmt.Sprintf("fork of %q", snapshot), func(ctx context.Context) (err error) {
+	err := m.Control(ctx, fmt.Sprintf("fork of %q", snapshot), func(ctx context.Context) (err error) {
 		f, err = m.fork(ctx, snapshot, spec)
 		return err
 	})

@@ -20,8 +20,8 @@ import (
 	"assay/vm"
 )
 
-// name is what scripts call the driver.
-const name = "vmware"
+// driverName is what scripts call the driver.
+const driverName = "vmware"
 
 // driver is the VMware driver.
 type driver struct {
@@ -39,10 +39,10 @@ var (
 )
 
 // New returns the VMware driver.
-func New(cfg cli.Config) vm.Driver { return &driver{agents: cfg.Agents, place: cfg.Place(name)} }
+func New(cfg cli.Config) vm.Driver { return &driver{agents: cfg.Agents, place: cfg.Place(driverName)} }
 
 // Name returns "vmware".
-func (d *driver) Name() string { return name }
+func (d *driver) Name() string { return driverName }
 
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
@@ -67,13 +67,16 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 	m, err := d.launch(ctx, spec)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %s: %w", name, spec.Name, err), os.RemoveAll(spec.Dir))
+		return nil, errors.Join(fmt.Errorf("%s: %s: %w", driverName, spec.Name, err), os.RemoveAll(spec.Dir))
 	}
 	return m, nil
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
-	if err := admit(spec); err != nil {
+	if err := cli.OnlyAMD64(driverName, spec.Image); err != nil {
+		return nil, err
+	}
+	if err := cli.Admit(driverName, spec); err != nil {
 		return nil, err
 	}
 	p, err := d.product(ctx)
@@ -102,24 +105,6 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 	return m, nil
 }
 
-// admit refuses what cannot be done here, before anything starts.
-func admit(spec vm.Spec) error {
-	if spec.CPUs < 1 || spec.Memory < 1<<20 {
-		return fmt.Errorf("got %d cpus and %d bytes of memory, want at least 1 and 1 MiB", spec.CPUs, spec.Memory)
-	}
-	if err := cli.BootsItself(name, spec.Image); err != nil {
-		return err
-	}
-	if err := cli.AllOrNothing(name, spec.Network); err != nil {
-		return err
-	}
-	if arch := spec.Image.Arch; arch != "" && arch != "amd64" {
-		return &vm.UnsupportedError{Machine: name, Want: fmt.Sprintf("image %q, which is for %s,", spec.Image.Name, arch),
-			Instead: "use an image for amd64, or on a Mac with Apple silicon the driver utm or lima"}
-	}
-	return cli.Fits(spec)
-}
-
 // add takes the machine's name, and a folder for it.
 func (d *driver) add(p *product, spec vm.Spec, template string) (*machine, error) {
 	m := d.machine(p, cli.Name(spec.Owner, spec.Name), spec)
@@ -127,7 +112,7 @@ func (d *driver) add(p *product, spec vm.Spec, template string) (*machine, error
 		return nil, err
 	}
 	var err error
-	if m.socket, err = d.place.Socket(m.name); err != nil {
+	if m.Socket, err = d.place.Socket(m.name); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
