@@ -1,8 +1,10 @@
 package virtualbox
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -263,5 +265,41 @@ func TestRealErrors(t *testing.T) {
 		if !errors.Is(err, tc.kind) {
 			t.Errorf("%q: got %v (exit %d), want %v", tc.args, err, r.Exit, tc.kind)
 		}
+	}
+}
+
+// TestRealAdopt proves that a machine of the user's that cannot start is given
+// back as it was found.
+func TestRealAdopt(t *testing.T) {
+	d, home := real(t)
+	ctx := t.Context()
+	if d.canStart(ctx) == nil {
+		t.Skip("machines can start here, and this one has nothing to boot")
+	}
+	const name = "assay-test Jane's Debian"
+	if _, err := d.run(ctx, "createvm", "--name", name, "--ostype", "Linux_64", "--register", "--basefolder", home); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.manage.Run(context.Background(), "unregistervm", name) })
+	t.Setenv("ASSAY_GUEST_USER", "jane")
+	t.Setenv("ASSAY_GUEST_PASSWORD", "secret")
+	before, err := d.info(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Adopt(ctx, name, realSpec(t, "a")); err == nil || !strings.Contains(err.Error(), "terminated unexpectedly") {
+		t.Errorf("got %v, want VirtualBox's own words", err)
+	}
+	after, err := d.info(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(before, "VMStateChangeTime")
+	delete(after, "VMStateChangeTime")
+	if !maps.Equal(before, after) {
+		t.Errorf("got %v, want %v", after, before)
+	}
+	if _, err := d.Adopt(ctx, "assay-no-such", realSpec(t, "b")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an unknown name: got %v, want fs.ErrNotExist", err)
 	}
 }
