@@ -91,7 +91,12 @@ func (s *Session) remember(ctx context.Context, m *machine) error {
 		return nil
 	}
 	s.Phase("saving what it is")
-	if err := saver.Snapshot(ctx, foundSnapshot); err != nil {
+	err = saver.Snapshot(ctx, foundSnapshot)
+	if errors.Is(err, fs.ErrExist) {
+		// To go back to it by itself could undo what the user did since.
+		return fmt.Errorf("launch: %s: an earlier run that died left its snapshot there: go back to it, or delete it, with the hypervisor's own command: %w", m.found.name, err)
+	}
+	if err != nil {
 		return fmt.Errorf("launch: %s: saving what it is: %w; launch(existing = %q, undo = False) leaves what the test writes", m.found.name, err, m.found.name)
 	}
 	m.found.undo = true

@@ -126,8 +126,12 @@ func (s *Session) book(m *machine) error {
 	s.mu.Lock()
 	s.machines = append(s.machines, m)
 	s.mu.Unlock()
-	return writeLive(s.ledger(m.spec.Name), Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: m.spec.Name, ID: m.ID(),
-		Image: m.spec.Image.Name, Driver: m.driver, PID: os.Getpid(), Started: time.Now()})
+	l := Live{Run: s.job.RunID, Cell: s.job.Cell.ID, Name: m.spec.Name, ID: m.ID(),
+		Image: m.spec.Image.Name, Driver: m.driver, PID: os.Getpid(), Started: time.Now()}
+	if m.found != nil {
+		l.Existing = m.found.name
+	}
+	return writeLive(s.ledger(m.spec.Name), l)
 }
 
 // Accel returns how the driver runs guests here, such as "kvm"; empty if it

@@ -26,6 +26,20 @@ func Remains(stateDir, id string) (until time.Time, machines map[string][]assay.
 	return until, machines
 }
 
+// Abandoned lists the machines of others that a dead run was using. Nobody gives
+// them back: what they were before, only their user can tell.
+func Abandoned(stateDir, id string) (all []Live) {
+	for _, dir := range cellDirs(filepath.Join(stateDir, "run", filepath.Base(id))) {
+		ledgers, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*.json")) // the pattern is well-formed
+		for _, file := range ledgers {
+			if l, err := readLive(file); err == nil && l.Existing != "" {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
 // record returns what is known of the machine.
 func (l Live) record() assay.Machine {
 	if l.Machine != nil {

@@ -32,6 +32,7 @@ type Live struct {
 	Socket  string    `json:"socket,omitempty"` // DialLive's, if the verbs serve it
 
 	Starting string `json:"starting,omitempty"` // what its launch is doing, if that goes on
+	Existing string `json:"existing,omitempty"` // the user's name for it, if somebody else made it
 
 	Machine *assay.Machine `json:"machine,omitempty"` // its record, once its guest has answered
 }

@@ -19,6 +19,9 @@ import (
 func (a *app) sweepDead(ctx context.Context, drivers []vm.Driver, db *results.DB) error {
 	var errs []error
 	for _, id := range engine.DeadRuns(a.home) {
+		for _, l := range engine.Abandoned(a.home, id) {
+			a.note("%s died while it used %s, a machine of yours: it is as the test left it; go back to its snapshot, if it has one of assay's, and delete that, with %s's own command", id, l.Existing, l.Driver)
+		}
 		err := a.closeDead(db, id)
 		n, collectErr := engine.Collect(ctx, drivers, a.home, id)
 		errs = append(errs, err, collectErr)
