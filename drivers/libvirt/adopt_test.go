@@ -135,7 +135,7 @@ func (u *users) install(t testing.TB, uri string) string {
 	if _, err := exec.LookPath("virt-install"); err != nil {
 		drivertest.Skip(t, "libvirt", "virt-install is not installed: apt-get install virtinst")
 	}
-	name := "theirs-" + newUUID()[:8]
+	name := "their-" + newUUID()[:4] // short: libvirt makes a socket of it
 	disk := filepath.Join(u.Work, name+".qcow2")
 	quiet(t, nil, "qemu-img", "create", "-q", "-f", "qcow2", "-b", filepath.Join(u.Dir, "disk.qcow2"), "-F", "qcow2", disk)
 	t.Cleanup(func() {
@@ -198,6 +198,7 @@ func agents(arch string) ([]byte, error) {
 
 // A machine that was off is off again, though snapshots were taken and restored.
 func TestAdoptedMachineGoesBackToOff(t *testing.T) {
+	t.Parallel()
 	d, dm := systemDriver(t)
 	u := needTheirs(t, d, dm)
 	name := u.install(t, dm.uri())

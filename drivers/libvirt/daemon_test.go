@@ -11,12 +11,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"assay/drivers/drivertest"
 	"assay/drivers/internal/cli"
+	"assay/drivers/standin"
 	"assay/images"
 	"assay/vm"
 )
@@ -32,7 +34,7 @@ type daemon struct {
 // enter mounts the test's folders over libvirt's, starts virtlogd once, and
 // becomes libvirtd.
 const enter = `set -e; d=$1
-for f in run:/run/libvirt etc:/etc/libvirtcache:/var/cache/libvirt state:/var/lib/libvirt/qemu; do
+for f in run:/run/libvirt etc:/etc/libvirt cache:/var/cache/libvirt state:/var/lib/libvirt/qemu; do
 	mkdir -p "$d/${f%%:*}" "${f#*:}"; mount --bind "$d/${f%%:*}" "${f#*:}"
 done
 if [ -e /dev/kvm ]; then : >"$d/nothing"; mount --bind "$d/nothing" /dev/kvm; fi
@@ -46,9 +48,13 @@ unix_sock_rw_perms = "0777"
 
 // system is the daemon of this test process; it is started when it is first
 // needed, and ended by TestMain.
-var system = sync.OnceValues(startSystem)
+var (
+	system  = sync.OnceValues(startSystem)
+	running atomic.Bool
+)
 
 func startSystem() (*daemon, error) {
+	running.Store(true)
 	if os.Geteuid() != 0 {
 		return nil, errors.New("only root can start the system's libvirt")
 	}
@@ -63,7 +69,7 @@ func startSystem() (*daemon, error) {
 	}
 	d := &daemon{dir: dir}
 	etc := filepath.Join(dir, "etc")
-	err = errors.Join(os.Chmod(dir, 0o711), os.Mkdir(etc, 0o755), os.Mkdir(filepath.Join(dir, "sock"), 0o755), os.MkdirAll(pool, 0o711),
+	err = errors.Join(os.Chmod(dir, 0o711), os.Mkdir(etc, 0o755), os.Mkdir(filepath.Join(dir, "sock"), 0o755), os.Mkdir(filepath.Join(dir, "images"), 0o711),
 		os.WriteFile(filepath.Join(etc, "libvirtd.conf"), fmt.Appendf(nil, daemonConfig, dir), 0o644),
 		os.WriteFile(filepath.Join(etc, "qemu.conf"), []byte("namespaces = []\n"), 0o644))
 	if err != nil {
@@ -79,6 +85,9 @@ func startSystem() (*daemon, error) {
 func (d *daemon) uri() string { return "qemu:///system?socket=" + d.socket() }
 
 func (d *daemon) socket() string { return filepath.Join(d.dir, "sock", "libvirt-sock") }
+
+// pool is where the tests' machines live.
+func (d *daemon) pool() string { return filepath.Join(d.dir, "images") }
 
 // start starts libvirtd, and returns when it answers.
 func (d *daemon) start() error {
@@ -105,7 +114,7 @@ func (d *daemon) end() error {
 	if err == nil && r.Text() != "" {
 		err = fmt.Errorf("domains are left: %s", r.Text())
 	}
-	left, _ := filepath.Glob(filepath.Join(pool, "assay-*"))
+	left, _ := filepath.Glob(filepath.Join(d.pool(), "assay-*"))
 	if len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("folders are left: %v", left))
 	}
@@ -146,18 +155,13 @@ var homeOfTests = sync.OnceValue(func() string {
 })
 
 func TestMain(m *testing.M) {
+	standin.Play()
 	if os.Getenv(netcatEnv) != "" {
 		os.Exit(beNetcat())
 	}
-	started := system
-	used := false
-	system = func() (*daemon, error) {
-		used = true
-		return started()
-	}
 	code := m.Run()
-	if used {
-		if d, err := started(); err == nil {
+	if running.Load() {
+		if d, err := system(); err == nil {
 			if err := d.end(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				code = 1
@@ -178,7 +182,9 @@ func systemDriver(t *testing.T) (*driver, *daemon) {
 	if err != nil {
 		drivertest.Skip(t, "libvirt", err.Error())
 	}
-	return testDriver(t, d.uri()), d
+	td := testDriver(t, d.uri())
+	td.pool = d.pool()
+	return td, d
 }
 
 // testDriver returns the driver on a connection, with templates of the test

@@ -28,7 +28,6 @@ const (
 	diskName    = "disk.qcow2"
 	agentName   = "agent.sock"
 	consoleName = "console.sock"
-	markName    = "assay-domain" // says whose folder it is
 )
 
 // namespace is of what assay keeps in a domain's own description.

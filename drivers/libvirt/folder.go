@@ -19,8 +19,9 @@ const (
 	socketPrefix  = "assay-" // of socket folders in a host's temporary folder
 )
 
-// makeFolder makes $1, which belongs to the machine $2. QEMU may pass through it.
-const makeFolder = `set -e; umask 077; mkdir -p "$1"; chmod 711 "$1"; echo "$2" >"$1/assay-domain"`
+// makeFolder makes $1, which belongs to the machine $2 and to no other. QEMU may
+// pass through it.
+const makeFolder = `set -e; umask 077; mkdir -p "$1"; (set -C; echo "$2" >"$1/assay-domain") 2>/dev/null || exit 17; chmod 711 "$1"`
 
 // takeFile gives the file $1 the name $2 as well, or copies it there if it
 // cannot have two names or QEMU's user could not read it.
@@ -46,7 +47,11 @@ func (m *machine) settle(ctx context.Context) error {
 	if err := m.needs(ctx); err != nil {
 		return err
 	}
-	if _, err := s.sh(ctx, nil, makeFolder, m.dir, m.name); err != nil {
+	_, err := s.sh(ctx, nil, makeFolder, m.dir, m.name)
+	if failed := (*cli.Error)(nil); errors.As(err, &failed) && failed.Exit == 17 {
+		return fmt.Errorf("%s: %w", m.dir, fs.ErrExist)
+	}
+	if err != nil {
 		return err
 	}
 	m.made = true

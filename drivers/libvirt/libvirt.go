@@ -22,6 +22,7 @@ import (
 type driver struct {
 	cfg   cli.Config
 	place *cli.Place // for templates
+	pool  string     // where root's machines live
 	uri   string     // what virsh connects to; empty: see defaultURI
 
 	mu    sync.Mutex
@@ -30,7 +31,7 @@ type driver struct {
 
 // New returns the libvirt driver. It connects to ASSAY_LIBVIRT_URI, else to
 // LIBVIRT_DEFAULT_URI, else root to qemu:///system and others to qemu:///session.
-func New(cfg cli.Config) vm.Driver { return &driver{cfg: cfg, place: cfg.Place("libvirt")} }
+func New(cfg cli.Config) vm.Driver { return &driver{cfg: cfg, place: cfg.Place("libvirt"), pool: pool} }
 
 // Name returns "libvirt".
 func (d *driver) Name() string { return "libvirt" }
@@ -84,7 +85,7 @@ func (d *driver) site(ctx context.Context) (*site, error) {
 	if uri == "" {
 		uri = defaultURI()
 	}
-	s, err := connect(ctx, uri)
+	s, err := connect(ctx, uri, d.pool)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 // TestSystem runs the suite on the system's libvirt as root: QEMU runs as the
 // user that libvirt keeps for it.
 func TestSystem(t *testing.T) {
+	t.Parallel()
 	d, dm := systemDriver(t)
 	d.cfg.Agents = agents
 	drivertest.Run(t, drivertest.Config{Driver: d, Image: realImage(t), Existing: func(t testing.TB) (string, func()) {

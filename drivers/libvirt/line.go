@@ -55,6 +55,9 @@ func (m *machine) pickUp(ctx context.Context) error {
 	}
 	conn, err := m.open(ctx, consoleName)
 	if err != nil {
+		if why := m.why(ctx); why != nil {
+			err = why
+		}
 		return fmt.Errorf("console: %w", err)
 	}
 	go m.console.keep(conn) // until QEMU ends

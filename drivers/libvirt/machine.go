@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,7 +42,8 @@ type machine struct {
 	sockets string    // its sockets, there
 	ends    string    // where they can be dialled, here
 	local   string    // spec's folder
-	made    bool      // dir is there
+	made    bool      // dir is there, and ours
+	defined bool      // libvirt may know the domain
 	adopted *adoption // of a user's machine; nil: it is ours
 	tunnel  io.Closer
 	console *tape
@@ -106,7 +108,15 @@ func (m *machine) define(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.giveFile(ctx, "domain.xml", text, "define")
+	return m.defineAs(ctx, text)
+}
+
+// defineAs makes libvirt know the machine as text describes it. One that is
+// called so already is somebody else's.
+func (m *machine) defineAs(ctx context.Context, text string) error {
+	err := m.giveFile(ctx, "domain.xml", text, "define")
+	m.defined = !errors.Is(err, fs.ErrExist)
+	return err
 }
 
 // giveFile has virsh read a text, as the last argument of a call that changes
@@ -166,8 +176,10 @@ func (m *machine) end() error {
 	switch {
 	case m.adopted != nil:
 		limit, end = leaveMax, m.giveBack
-	case m.made:
+	case m.defined:
 		end = func(ctx context.Context) error { return m.site.remove(ctx, m.name, place{m.dir, m.sockets}) }
+	case m.made:
+		end = func(ctx context.Context) error { return m.site.clear(ctx, m.name, place{m.dir, m.sockets}) }
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -182,9 +194,14 @@ func (s *site) remove(ctx context.Context, name string, at place) error {
 	return s.clear(ctx, name, at)
 }
 
+// maxRefusals is how often libvirt may say no to a removal for a reason that
+// nobody knows.
+const maxRefusals = 5
+
 // destroy makes libvirt forget a domain, and is sure of it. A daemon that is
 // restarted meanwhile is waited for.
 func (s *site) destroy(ctx context.Context, name string) error {
+	refusals := 0
 	return cli.Until(ctx, "waiting for the domain to go", func(ctx context.Context) (bool, error, error) {
 		_, err := s.virsh.Run(ctx, "destroy", name)
 		if err == nil || errors.Is(err, cli.ErrState) {
@@ -194,7 +211,13 @@ func (s *site) destroy(ctx context.Context, name string) error {
 		if missing(err) {
 			return true, nil, nil
 		}
-		return false, err, nil
+		if errors.Is(err, cli.ErrFailed) {
+			refusals++
+		}
+		if refusals == maxRefusals {
+			return false, nil, err
+		}
+		return false, err, nil // what is gone says so at the next try
 	})
 }
 

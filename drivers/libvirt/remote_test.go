@@ -115,7 +115,8 @@ func freePort(t *testing.T) int {
 func TestRemote(t *testing.T) {
 	_, dm := systemDriver(t)
 	d := testDriver(t, serve(t, dm))
-	files := filepath.Join(pool, "assay-files")
+	d.pool = dm.pool()
+	files := filepath.Join(dm.pool(), "assay-files")
 	t.Cleanup(func() { os.RemoveAll(files) })
 	spec := specOf(t, "far")
 	m, err := d.Launch(t.Context(), spec)

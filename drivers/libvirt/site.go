@@ -35,13 +35,14 @@ type site struct {
 	uid, gid int    // whose process QEMU is, and who owns the files it needs
 	label    string // those two as libvirt writes them; empty: libvirt has no choice
 	relabel  bool   // libvirt makes its sockets that user's
+	pool     string // the folder into which libvirt's own QEMU user may go
 	base     string // where machines live that cannot live in their spec's folder; empty: all can
 	logs     string // where libvirt leaves QEMU's logs
 }
 
 // connect asks libvirt and the host it runs on who and what they are.
-func connect(ctx context.Context, uri string) (*site, error) {
-	s := &site{uri: uri, virsh: virsh(uri)}
+func connect(ctx context.Context, uri, pool string) (*site, error) {
+	s := &site{uri: uri, virsh: virsh(uri), pool: pool}
 	if err := s.address(uri); err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func (s *site) whose(ctx context.Context) error {
 	s.logs = "/var/log/libvirt/qemu"
 	s.relabel = s.uid != 0
 	if s.uid == 0 {
-		s.base = pool
+		s.base = s.pool
 		err = s.ownUser(ctx)
 	}
 	s.label = fmt.Sprintf("+%d:+%d", s.uid, s.gid)

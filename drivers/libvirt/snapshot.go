@@ -39,6 +39,9 @@ func (m *machine) Snapshot(ctx context.Context, name string) error {
 
 // save is Snapshot for those who have the turn.
 func (m *machine) save(ctx context.Context, name string) (saved, error) {
+	if err := m.why(ctx); err != nil {
+		return saved{}, err // libvirt would save what is off
+	}
 	m.line.Cut()
 	s := saved{tag: "assay-" + newUUID()[:8], console: m.console.bytes()}
 	if err := m.change(ctx, "snapshot-create-as", m.name, s.tag, "--atomic"); err != nil {
@@ -192,7 +195,7 @@ func (m *machine) wake(ctx context.Context, s saved) error {
 	if err != nil {
 		return err
 	}
-	if err := m.giveFile(ctx, "domain.xml", text, "define"); err != nil {
+	if err := m.defineAs(ctx, text); err != nil {
 		return err
 	}
 	if err := m.giveFile(ctx, "snapshot.xml", snapshotText(s.tag, text), "snapshot-create", m.name, "--redefine", "--xmlfile"); err != nil {

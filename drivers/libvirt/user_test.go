@@ -3,6 +3,7 @@ package libvirt
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,11 +34,11 @@ type ordinary struct {
 // newUser makes the account.
 func newUser(t *testing.T) *ordinary {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "libvirt-user-")
+	dir, err := os.MkdirTemp("", "u-") // short: libvirt makes sockets deep below it
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &ordinary{name: fmt.Sprintf("assay-t%d", os.Getpid()%100000), home: dir}
+	u := &ordinary{name: "assay-t" + strings.ToLower(rand.Text()[:8]), home: dir}
 	t.Cleanup(func() {
 		if err := u.end(); err != nil {
 			t.Error(err)
@@ -186,6 +187,7 @@ func needRoot(t *testing.T) {
 // which nobody has started.
 func TestSession(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	d, dm := systemDriver(t)
 	own := needTheirs(t, d, dm)
 	u := newUser(t)
@@ -196,11 +198,12 @@ func TestSession(t *testing.T) {
 // else, can use its machines: QEMU runs as that user, on files of that user's.
 func TestSystemOfAUser(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	_, d := systemDriver(t)
 	img := realImage(t)
 	u := newUser(t)
 	lent := u.lend(t, img)
-	mirror(t, u.run(t, "^TestChild$/^real$/^(Identity|Restore|ForkTwice|SweepFindsOrphans)$", d.uri(), lent, users{}))
+	mirror(t, u.run(t, "^TestChild$/^real$/^(Restore|SweepFindsOrphans)$", d.uri(), lent, users{}))
 	for _, file := range []string{lent.Disk, lent.Kernel, lent.Initrd} {
 		if info, err := os.Stat(file); err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
 			t.Errorf("%s: got %v, %v; want root's still: the image is not the machine's", file, info, err)

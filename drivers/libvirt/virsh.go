@@ -47,7 +47,7 @@ var complaints = []cli.Pattern{
 	{Text: "cannot allocate memory", Kind: cli.ErrNoMemory},
 	{Text: "cannot set up guest memory", Kind: cli.ErrNoMemory},
 	{Text: "KVM is not available", Kind: cli.ErrVirtual},
-	{Text: "/dev/kvm", Kind: cli.ErrVirtual},
+	{Text: "Could not access KVM", Kind: cli.ErrVirtual},
 	{Text: "domaintype=kvm", Kind: cli.ErrVirtual},
 	{Text: "is not active", Kind: cli.ErrNetwork, Fix: "virsh net-start default"},
 	{Text: "Network not found", Kind: cli.ErrNetwork, Fix: "virsh net-start default"},
