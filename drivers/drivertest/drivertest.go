@@ -57,6 +57,10 @@ const (
 	Memory  Ring = "memory"   // the fake driver, which has no hypervisor
 )
 
+// StandInEnv is set wherever something stands in for a hypervisor, so that no pass
+// there can be taken for one of the real thing.
+const StandInEnv = "ASSAY_TEST_STAND_IN"
+
 // Run runs the suite as subtests RING/ROW of t, each on a fresh machine. It skips
 // when the hypervisor is absent, unless ASSAY_MUST_RUN names the driver: then
 // that is a failure, and so it is in a ring that needs no hypervisor.
@@ -64,6 +68,9 @@ func Run(t *testing.T, cfg Config) {
 	t.Helper()
 	if cfg.Ring == "" {
 		cfg.Ring = Real
+	}
+	if err := cfg.Ring.check(); err != nil {
+		t.Fatal(err)
 	}
 	name := cfg.Driver.Name()
 	info, err := cfg.Driver.Probe(t.Context())
@@ -87,6 +94,14 @@ func Run(t *testing.T, cfg Config) {
 			})
 		}
 	})
+}
+
+// check fails for a ring that claims more than there is.
+func (r Ring) check() error {
+	if tool := os.Getenv(StandInEnv); tool != "" && r == Real {
+		return fmt.Errorf("ring real: something stands in for %s here; set Config.Ring to drivertest.StandIn", tool)
+	}
+	return nil
 }
 
 // Rows lists the names of the rows, in the suite's order.

@@ -330,6 +330,21 @@ func TestHonestDriver(t *testing.T) {
 	}
 }
 
+// TestRingClaimsNoMore proves that no suite on a stand-in passes for one on the
+// real hypervisor.
+func TestRingClaimsNoMore(t *testing.T) {
+	for _, ring := range []Ring{Real, StandIn, Memory} {
+		t.Setenv(StandInEnv, "")
+		if err := ring.check(); err != nil {
+			t.Errorf("%s, nothing stands in: got %v", ring, err)
+		}
+		t.Setenv(StandInEnv, "prlctl")
+		if err := ring.check(); (err != nil) != (ring == Real) {
+			t.Errorf("%s, with a stand-in: got %v", ring, err)
+		}
+	}
+}
+
 // TestMustRun proves that ASSAY_MUST_RUN turns a skip into a failure.
 func TestMustRun(t *testing.T) {
 	for list, want := range map[string]string{"": "skip", "other": "skip", "qemu": "fatal", "other,qemu": "fatal"} {

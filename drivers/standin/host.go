@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"assay/drivers/drivertest"
 	"assay/drivers/internal/cli"
 )
 
@@ -78,6 +79,7 @@ func New(t testing.TB, tool string, play func(*Call) int) *Host {
 	t.Setenv("PATH", h.bin()+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	// A process that the race detector watches waits a second before it exits.
 	t.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	t.Setenv(drivertest.StandInEnv, tool)
 	h.Tool(tool, play)
 	return h
 }
