@@ -3,7 +3,6 @@ package parallels
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -14,18 +13,13 @@ import (
 // SetLink implements vm.Networker. A machine without a network has no card that
 // a cable would fit.
 func (m *machine) SetLink(ctx context.Context, up bool) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.wrap("link", err)
-	}
-	defer give()
-	if err := m.pull(ctx, up); err != nil {
-		return m.wrap("link", err)
-	}
-	m.mu.Lock()
-	m.down = !up
-	m.mu.Unlock()
-	return nil
+	return m.Control(ctx, "link", func(ctx context.Context) error {
+		err := m.pull(ctx, up)
+		if err == nil {
+			m.down = !up
+		}
+		return err
+	})
 }
 
 func (m *machine) pull(ctx context.Context, up bool) error {
@@ -45,47 +39,50 @@ func (m *machine) pull(ctx context.Context, up bool) error {
 const maxScreen = 64 << 20
 
 // Screenshot implements vm.Screenshotter.
-func (m *machine) Screenshot(ctx context.Context) ([]byte, error) {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return nil, m.wrap("screenshot", err)
-	}
-	defer give()
+func (m *machine) Screenshot(ctx context.Context) (png []byte, err error) {
+	err = m.Control(ctx, "screenshot", func(ctx context.Context) error {
+		png, err = m.capture(ctx)
+		return err
+	})
+	return png, err
+}
+
+func (m *machine) capture(ctx context.Context) ([]byte, error) {
 	dir, err := os.MkdirTemp(m.spec.Dir, "screen-")
 	if err != nil {
-		return nil, m.wrap("screenshot", err)
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "screen.png")
 	if err := m.d.run(ctx, "capture", m.uuid, "--file", path); err != nil {
-		return nil, m.wrap("screenshot", err)
+		return nil, err
 	}
-	f, err := os.Open(path)
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, m.wrap("screenshot", err)
+		return nil, err
 	}
-	defer f.Close()
-	png, err := io.ReadAll(io.LimitReader(f, maxScreen+1))
-	if err == nil && len(png) > maxScreen {
-		err = fmt.Errorf("got more than %s", cli.Bytes(maxScreen))
+	if info.Size() > maxScreen {
+		return nil, fmt.Errorf("got %s, want at most %s", cli.Bytes(info.Size()), cli.Bytes(maxScreen))
 	}
-	return png, m.wrap("screenshot", err)
+	return os.ReadFile(path)
 }
 
 // Usage implements vm.Usager: what the process of the machine costs.
-func (m *machine) Usage(ctx context.Context) (vm.Usage, error) {
-	f, err := m.d.facts(ctx, m.uuid)
-	if err != nil {
-		return vm.Usage{}, m.wrap("usage", err)
-	}
-	home := filepath.Clean(f.Home)
-	u, err := cli.ProcessUsage(ctx, m.uuid, home)
-	if err != nil {
-		return u, m.wrap("usage", err)
-	}
-	if m.found == "" {
-		home = m.dir() // with what lies beside the bundle
-	}
-	u.Disk, err = cli.Occupied(home)
-	return u, m.wrap("usage", err)
+func (m *machine) Usage(ctx context.Context) (u vm.Usage, err error) {
+	err = m.Control(ctx, "usage", func(ctx context.Context) error {
+		f, err := m.d.facts(ctx, m.uuid)
+		if err != nil {
+			return err
+		}
+		home := filepath.Clean(f.Home)
+		if u, err = cli.ProcessUsage(ctx, m.uuid, home); err != nil {
+			return err
+		}
+		if m.found == "" {
+			home = m.dir() // with what lies beside the bundle
+		}
+		u.Disk, err = cli.Occupied(home)
+		return err
+	})
+	return u, err
 }

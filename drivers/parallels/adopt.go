@@ -31,17 +31,17 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if _, err := d.ctl.Path(); err != nil {
 		return nil, d.ctl.Unavailable(err)
 	}
-	e, err := d.find(ctx, name)
+	l, err := d.find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	switch e.Status {
+	switch l.State {
 	case running, stopped, suspended, paused:
 	default:
-		return nil, fmt.Errorf("the virtual machine is %s, want one that is running, stopped, suspended or paused: %w", e.Status, cli.ErrState)
+		return nil, fmt.Errorf("the virtual machine is %s, want one that is running, stopped, suspended or paused: %w", l.State, cli.ErrState)
 	}
-	m := &machine{d: d, spec: spec, name: e.Name, uuid: e.UUID, found: e.Status, turn: cli.NewTurn(), saved: map[string]string{}}
-	m.loan = &loan{d: d, uuid: e.UUID, users: 1}
+	m := d.machine(l.Name, spec)
+	m.uuid, m.found, m.loan = l.ID, l.State, &loan{d: d, uuid: l.ID, users: 1}
 	if err := m.wake(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -70,12 +70,12 @@ func (m *machine) wake(ctx context.Context) error {
 // giveBack takes out of an adopted machine what was put in, and leaves it in the
 // state that it was found in.
 func (m *machine) giveBack(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.uuid)
+	l, err := m.d.find(ctx, m.uuid)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	if m.inside && e.Status != running {
+	if m.inside && l.State != running {
 		errs = append(errs, m.goOn(ctx), m.ready(ctx))
 	}
 	if m.down {
@@ -89,9 +89,9 @@ func (m *machine) giveBack(ctx context.Context) error {
 
 // putBack brings the state about that an adopted machine was found in.
 func (m *machine) putBack(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.uuid)
+	l, err := m.d.find(ctx, m.uuid)
 	switch {
-	case err != nil || e.Status == m.found:
+	case err != nil || l.State == m.found:
 		return err
 	case m.found == stopped:
 		return m.shutDown(ctx)

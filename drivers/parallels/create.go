@@ -4,45 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"assay/drivers/internal/cli"
 	"assay/seed"
 	"assay/vm"
 )
 
-// templatePrefix begins the name of an image that is a virtual machine of the
-// user's.
-const templatePrefix = "template:"
-
-// templateOf returns the name of the virtual machine that an image is.
-func templateOf(img vm.Image) (string, bool) {
-	template, ok := strings.CutPrefix(img.Name, templatePrefix)
-	return template, ok && img.Disk == ""
-}
-
-// Image implements vm.Catalog: "template:NAME" is a virtual machine or template
-// of Parallels, which is cloned.
-func (d *driver) Image(_ context.Context, image string) (vm.Image, error) {
-	if template, ok := strings.CutPrefix(image, templatePrefix); !ok || template == "" {
-		return vm.Image{}, fmt.Errorf("parallels: image %q, want %sNAME of a virtual machine: %w", image, templatePrefix, fs.ErrNotExist)
-	}
-	return vm.Image{Name: image, Arch: runtime.GOARCH}, nil
-}
-
-func call(args ...string) cli.Call { return cli.Call{Args: args} }
-
 // created notes what Parallels calls a machine that was just made.
 func (m *machine) created(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.name)
+	l, err := m.d.find(ctx, m.name)
 	if err != nil {
 		return err
 	}
-	m.uuid = e.UUID
-	return m.d.place.Edit(m.name, func(n *cli.Note) { n.ID = e.UUID })
+	m.uuid = l.ID
+	return m.d.place.Edit(m.name, func(n *cli.Note) { n.ID = l.ID })
 }
 
 // cloneTemplate makes a full copy, which leaves its source as it is: a linked
@@ -52,10 +29,10 @@ func (m *machine) cloneTemplate(ctx context.Context, template string) error {
 	if err != nil {
 		return fmt.Errorf("image %s: %w", m.spec.Image.Name, err)
 	}
-	if src.Status != stopped {
-		return fmt.Errorf("image %s: the virtual machine is %s, want it stopped; run \"prlctl stop %s\": %w", m.spec.Image.Name, src.Status, src.UUID, cli.ErrState)
+	if src.State != stopped {
+		return fmt.Errorf("image %s: the virtual machine is %s, want it stopped; run \"prlctl stop %s\": %w", m.spec.Image.Name, src.State, src.ID, cli.ErrState)
 	}
-	if err := m.clone(ctx, src.UUID); err != nil {
+	if err := m.clone(ctx, src.ID); err != nil {
 		return err
 	}
 	if err := m.outfit(ctx); err != nil {

@@ -4,16 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
-)
 
-// entry is a line of prlctl's list.
-type entry struct {
-	UUID, Name, Status string
-}
+	"assay/drivers/internal/cli"
+)
 
 // states in which a machine stays until somebody does something.
 const (
@@ -24,63 +20,48 @@ const (
 )
 
 // list returns the virtual machines; more are further options.
-func (d *driver) list(ctx context.Context, more ...string) ([]entry, error) {
+func (d *driver) list(ctx context.Context, more ...string) ([]cli.Listed, error) {
 	args := append([]string{"list", "--all", "--no-header", "--json", "-o", "name,uuid,status"}, more...)
 	r, err := d.do(ctx, call(args...))
 	if err != nil {
 		return nil, err
 	}
-	var list []entry
-	if err := decode(r.Stdout, &list); err != nil {
+	var entries []struct{ UUID, Name, Status string }
+	if err := decode(r.Stdout, &entries); err != nil {
 		return nil, fmt.Errorf("prlctl list: %w", err)
 	}
-	for i := range list {
-		list[i].UUID = strings.Trim(list[i].UUID, "{}")
+	var list []cli.Listed
+	for _, e := range entries {
+		list = append(list, cli.Listed{ID: strings.Trim(e.UUID, "{}"), Name: e.Name, State: e.Status})
 	}
 	return list, nil
 }
 
 // find returns the one virtual machine of that name or id.
-func (d *driver) find(ctx context.Context, name string) (entry, error) {
+func (d *driver) find(ctx context.Context, name string) (cli.Listed, error) {
 	list, err := d.list(ctx)
 	if err != nil {
-		return entry{}, err
+		return cli.Listed{}, err
 	}
-	return pick(list, name)
+	return cli.Pick(list, "Parallels", name)
 }
 
 // template returns the one virtual machine or template of that name or id.
-func (d *driver) template(ctx context.Context, name string) (entry, error) {
+func (d *driver) template(ctx context.Context, name string) (cli.Listed, error) {
 	list, err := d.list(ctx)
 	if err != nil {
-		return entry{}, err
+		return cli.Listed{}, err
 	}
 	more, err := d.list(ctx, "--template")
 	if err != nil {
-		return entry{}, err
+		return cli.Listed{}, err
 	}
-	for _, e := range more {
-		if !slices.ContainsFunc(list, func(known entry) bool { return known.UUID == e.UUID }) {
-			list = append(list, e)
+	for _, l := range more {
+		if !slices.Contains(list, l) {
+			list = append(list, l)
 		}
 	}
-	return pick(list, name)
-}
-
-func pick(list []entry, name string) (entry, error) {
-	var found []entry
-	for _, e := range list {
-		if e.Name == name || strings.EqualFold(e.UUID, strings.Trim(name, "{}")) {
-			found = append(found, e)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return entry{}, fmt.Errorf("no virtual machine %q in Parallels: %w", name, fs.ErrNotExist)
-	case 1:
-		return found[0], nil
-	}
-	return entry{}, fmt.Errorf("got %d virtual machines called %q, want one; name it by its UUID, see \"prlctl list --all\"", len(found), name)
+	return cli.Pick(list, "Parallels", name)
 }
 
 // facts are what Parallels knows of one virtual machine.

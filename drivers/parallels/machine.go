@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"assay/drivers/internal/cli"
 	"assay/guest"
@@ -28,22 +25,26 @@ var (
 
 // A machine is one virtual machine of Parallels.
 type machine struct {
+	*cli.Port
 	d      *driver
 	spec   vm.Spec
 	name   string // in Parallels
 	uuid   string // "" until it is there
 	socket string // of its serial port; "": its line is a command in the guest
 	found  string // the state that an adopted machine was in; "": we made it
-	inside bool   // the agent was put into an adopted machine
-	cards  []string
-	loan   *loan // what lies on snapshots of a machine of the user's
+	inside bool   // the agent was put into it by Parallels Tools
+	loan   *loan  // what lies on snapshots of a machine of the user's
+	saved  cli.Saved
 
-	turn *cli.Turn
-	line cli.Line
+	cards []string // that have a network; below, only with the turn
+	down  bool     // their cables are pulled
+}
 
-	mu    sync.Mutex
-	saved map[string]string // ids of the snapshots, by the script's names
-	down  bool              // the network cable is pulled
+func (d *driver) machine(name string, spec vm.Spec) *machine {
+	m := &machine{d: d, spec: spec, name: name}
+	m.Port = cli.NewPort(d.Name(), name, m.alive)
+	m.Connect = m.connect
+	return m
 }
 
 // ID returns Parallels' UUID of the machine.
@@ -93,7 +94,7 @@ func (m *machine) ready(ctx context.Context) error {
 
 // await waits until an agent answers on the serial port.
 func (m *machine) await(ctx context.Context) (*guest.Client, error) {
-	return cli.Await(ctx, cli.Boot{Dial: m.connect, Alive: m.alive, Console: m.readConsole, Limit: m.d.boot})
+	return m.Port.Await(ctx, m.readConsole, m.d.boot)
 }
 
 // maxConsole bounds what is read of a console's file.
@@ -104,29 +105,14 @@ func (m *machine) readConsole() ([]byte, error) { return cli.ReadTail(m.console(
 // alive says why nobody will answer: the guest has ended the machine, or somebody
 // else has.
 func (m *machine) alive(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.uuid)
+	l, err := m.d.find(ctx, m.uuid)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("parallels: %s was deleted: %w", m.name, err)
-	case err == nil && e.Status == stopped:
+		return fmt.Errorf("it was deleted: %w", err)
+	case err == nil && l.State == stopped:
 		return &vm.StoppedError{How: "the guest shut itself down (Parallels says " + stopped + ")"}
 	}
 	return nil // not known, or well
-}
-
-// Dial implements vm.Machine.
-func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return nil, m.wrap("dial", err)
-	}
-	defer give()
-	m.line.Cut() // a serial port serves one at a time
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return nil, m.wrap("dial", err)
-	}
-	return m.line.Take(cli.Explained(conn, m.alive))
 }
 
 // connect opens a line.
@@ -138,29 +124,12 @@ func (m *machine) connect(ctx context.Context) (net.Conn, error) {
 	return m.d.ctl.Stream(ctx, "exec", m.uuid, quote([]string{cli.AgentPath, "stdio"}))
 }
 
-// wrap says whose error it is.
-func (m *machine) wrap(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("parallels: %s: %s: %w", m.name, what, err)
-}
-
-// closeLimit bounds the end of a machine.
-const closeLimit = 10 * time.Minute
-
 // Close implements vm.Machine. Forks lie on the disks of the machine that they
 // came from, which therefore stay until the last of them is closed.
 func (m *machine) Close() error {
-	first, give := m.turn.End()
-	defer give()
-	m.line.Close()
-	if !first {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	return m.wrap("close", errors.Join(m.end(ctx), m.loan.drop(ctx), os.RemoveAll(m.spec.Dir)))
+	return m.End(m.spec.Dir, func(ctx context.Context) error {
+		return errors.Join(m.end(ctx), m.loan.drop(ctx))
+	})
 }
 
 // end takes the machine away, or gives it back.

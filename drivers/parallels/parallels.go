@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"assay/drivers/internal/cli"
@@ -96,7 +97,7 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 		return nil, err
 	}
 	progress(spec, "creating")
-	if template, ok := templateOf(spec.Image); ok {
+	if template, ok := cli.TemplateOf(spec.Image); ok {
 		err = m.cloneTemplate(ctx, template)
 	} else {
 		err = m.build(ctx)
@@ -136,9 +137,15 @@ func (d *driver) admit(spec vm.Spec) error {
 	return cli.Fits(spec)
 }
 
+// Image implements vm.Catalog: "template:NAME" is a virtual machine or template
+// of Parallels, which is cloned.
+func (d *driver) Image(_ context.Context, image string) (vm.Image, error) {
+	return cli.TemplateImage(name, image)
+}
+
 // add gives a machine its name and its folder, of which neither may be taken.
 func (d *driver) add(ctx context.Context, spec vm.Spec, parent string) (*machine, error) {
-	m := &machine{d: d, spec: spec, name: cli.Name(spec.Owner, spec.Name), turn: cli.NewTurn(), saved: map[string]string{}}
+	m := d.machine(cli.Name(spec.Owner, spec.Name), spec)
 	switch _, err := d.find(ctx, m.name); {
 	case err == nil:
 		return nil, fmt.Errorf("virtual machine %s: %w", m.name, fs.ErrExist)
@@ -157,23 +164,12 @@ func (d *driver) Sweep(ctx context.Context, owner string) (int, error) {
 	return n, nil
 }
 
-// names lists what may have been left behind, here or in Parallels. Where there
-// is no Parallels, it is only what is here.
-func (d *driver) names(ctx context.Context) ([]string, error) {
-	list, err := d.list(ctx)
-	if err != nil && !errors.Is(err, cli.ErrNotInstalled) {
-		return nil, err
-	}
-	var names []string
-	for _, e := range list {
-		names = append(names, e.Name)
-	}
-	return d.place.Union(names)
-}
+// names lists what may have been left behind.
+func (d *driver) names(ctx context.Context) ([]string, error) { return d.place.Leftovers(d.list(ctx)) }
 
 // remove takes a machine of that name away, whatever it is doing.
 func (d *driver) remove(ctx context.Context, name string) error {
-	if err := d.kill(ctx, name); err != nil && !absent(err) {
+	if err := d.kill(ctx, name); err != nil && !cli.Absent(err) {
 		return err
 	}
 	return d.place.Remove(ctx, name, d.destroy)
@@ -181,34 +177,23 @@ func (d *driver) remove(ctx context.Context, name string) error {
 
 // destroy deletes a virtual machine that is off, with its disks.
 func (d *driver) destroy(ctx context.Context, name string, _ cli.Note) error {
-	e, err := d.find(ctx, name)
-	if err != nil {
-		return absentIs(err)
+	l, err := d.find(ctx, name)
+	if cli.Absent(err) {
+		return fs.ErrNotExist
 	}
-	args := []string{"delete", e.UUID}
-	if e.Status == "invalid" { // its files are gone
+	if err != nil {
+		return err
+	}
+	args := []string{"delete", l.ID}
+	if l.State == "invalid" { // its files are gone
 		args[0] = "unregister"
 	}
-	_, failed := d.do(ctx, cli.Call{Args: args, Stdin: yes()}) // newer versions ask
-	return d.until(ctx, "the end of "+name, failed, func(ctx context.Context) (bool, error) {
+	_, failed := d.do(ctx, cli.Call{Args: args, Stdin: strings.NewReader("y\n")}) // newer versions ask
+	return d.arrival("the end of "+name, failed).Wait(ctx, func(ctx context.Context) (bool, error) {
 		_, err := d.find(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return true, nil
 		}
 		return false, err
 	})
-}
-
-// absent reports whether there is nothing to take away: no such machine, or no
-// Parallels.
-func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, cli.ErrNotInstalled)
-}
-
-// absentIs makes that fs.ErrNotExist.
-func absentIs(err error) error {
-	if absent(err) {
-		return fs.ErrNotExist
-	}
-	return err
 }

@@ -10,9 +10,9 @@ import (
 // reach waits for a state. failed is what the command said that was to bring it
 // about.
 func (d *driver) reach(ctx context.Context, id, want string, failed error) error {
-	return d.until(ctx, fmt.Sprintf("the state %q of %s", want, id), failed, func(ctx context.Context) (bool, error) {
-		e, err := d.find(ctx, id)
-		return err == nil && e.Status == want, err
+	return d.arrival(fmt.Sprintf("the state %q of %s", want, id), failed).Wait(ctx, func(ctx context.Context) (bool, error) {
+		l, err := d.find(ctx, id)
+		return err == nil && l.State == want, err
 	})
 }
 
@@ -25,18 +25,18 @@ func (d *driver) start(ctx context.Context, id string) error {
 // kill cuts the power. An unknown machine is fs.ErrNotExist; one that is off
 // stays so.
 func (d *driver) kill(ctx context.Context, id string) error {
-	e, err := d.find(ctx, id)
+	l, err := d.find(ctx, id)
 	if err != nil {
 		return err
 	}
 	how := "--kill"
-	switch e.Status {
+	switch l.State {
 	case stopped, "invalid":
 		return nil
 	case suspended:
 		how = "--drop-state"
 	}
-	return d.reach(ctx, id, stopped, d.run(ctx, "stop", e.UUID, how))
+	return d.reach(ctx, id, stopped, d.run(ctx, "stop", l.ID, how))
 }
 
 // Suspend implements vm.Suspender: the guest stands still in memory.
@@ -46,10 +46,7 @@ func (m *machine) Suspend(ctx context.Context) error { return m.hold(ctx, "pause
 func (m *machine) Resume(ctx context.Context) error { return m.hold(ctx, "resume", running) }
 
 func (m *machine) hold(ctx context.Context, verb, want string) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.wrap(verb, err)
-	}
-	defer give()
-	return m.wrap(verb, m.d.reach(ctx, m.uuid, want, m.d.run(ctx, verb, m.uuid)))
+	return m.Control(ctx, verb, func(ctx context.Context) error {
+		return m.d.reach(ctx, m.uuid, want, m.d.run(ctx, verb, m.uuid))
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -28,19 +27,14 @@ func (m *machine) KeepsMemory() {}
 
 // Snapshot implements vm.Snapshotter.
 func (m *machine) Snapshot(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.wrap("snapshot", err)
-	}
-	defer give()
-	return m.wrap("snapshot", m.save(ctx, name))
+	return m.Control(ctx, "snapshot", func(ctx context.Context) error { return m.save(ctx, name) })
 }
 
 func (m *machine) save(ctx context.Context, name string) error {
-	if _, err := m.snapshot(name); err == nil {
-		return fmt.Errorf("%q: %w", name, fs.ErrExist)
+	if err := m.saved.Free(name); err != nil {
+		return err
 	}
-	m.line.Cut()
+	m.Cut()
 	r, err := m.d.do(ctx, cli.Call{Args: []string{"snapshot", m.uuid, "--name", savePrefix + name}, Limit: saveLimit})
 	if err != nil {
 		return err
@@ -53,24 +47,11 @@ func (m *machine) save(ctx context.Context, name string) error {
 	if _, ok := known[id]; !ok {
 		return fmt.Errorf("%q: prlctl says %.200q, and the machine has no such snapshot", name, r.Text())
 	}
-	m.mu.Lock()
-	m.saved[name] = id
-	m.mu.Unlock()
+	m.saved.Add(name, id)
 	if m.found != "" {
 		m.loan.owe(id)
 	}
 	return m.ready(ctx)
-}
-
-// snapshot returns the id of a snapshot that this machine has made.
-func (m *machine) snapshot(name string) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	id := m.saved[name]
-	if id == "" {
-		return "", fmt.Errorf("%q: %w", name, fs.ErrNotExist)
-	}
-	return id, nil
 }
 
 // A saved state, as Parallels lists it.
@@ -94,30 +75,22 @@ func (m *machine) snapshots(ctx context.Context) (map[string]savedState, error) 
 
 // Restore implements vm.Snapshotter.
 func (m *machine) Restore(ctx context.Context, name string) error {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return m.wrap("restore", err)
-	}
-	defer give()
-	return m.wrap("restore", m.restore(ctx, name))
+	return m.Control(ctx, "restore", func(ctx context.Context) error { return m.restore(ctx, name) })
 }
 
 func (m *machine) restore(ctx context.Context, name string) error {
-	id, err := m.snapshot(name)
+	id, err := m.saved.ID(name)
 	if err != nil {
 		return err
 	}
-	m.line.Cut()
+	m.Cut()
 	if _, err := m.d.do(ctx, cli.Call{Args: []string{"snapshot-switch", m.uuid, "--id", id}, Limit: saveLimit}); err != nil {
 		return err
 	}
 	if err := m.goOn(ctx); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	down := m.down
-	m.mu.Unlock()
-	if down { // the snapshot may have been taken before
+	if m.down { // the snapshot may have been taken before
 		if err := m.pull(ctx, false); err != nil {
 			return err
 		}
@@ -128,9 +101,9 @@ func (m *machine) restore(ctx context.Context, name string) error {
 // goOn lets the machine run, in whichever state a snapshot has left it.
 func (m *machine) goOn(ctx context.Context) error {
 	var state string
-	err := m.d.until(ctx, "the end of the restoring of "+m.name, nil, func(ctx context.Context) (bool, error) {
-		e, err := m.d.find(ctx, m.uuid)
-		state = e.Status
+	err := m.d.arrival("a state of "+m.name+" that lasts", nil).Wait(ctx, func(ctx context.Context) (bool, error) {
+		l, err := m.d.find(ctx, m.uuid)
+		state = l.State
 		return state == running || state == stopped || state == suspended || state == paused, err
 	})
 	switch {
@@ -147,20 +120,19 @@ func (m *machine) BootsForks() {}
 
 // Fork implements vm.Forker: a linked clone of the snapshot's disk, which boots.
 func (m *machine) Fork(ctx context.Context, snapshot string, spec vm.Spec) (vm.Machine, error) {
-	ctx, give, err := m.turn.Take(ctx)
+	var child *machine
+	err := m.Control(ctx, "fork", func(ctx context.Context) (err error) {
+		child, err = m.fork(ctx, snapshot, spec)
+		return err
+	})
 	if err != nil {
-		return nil, m.wrap("fork", err)
-	}
-	defer give()
-	child, err := m.fork(ctx, snapshot, spec)
-	if err != nil {
-		return nil, m.wrap("fork", errors.Join(err, os.RemoveAll(spec.Dir)))
+		return nil, errors.Join(err, os.RemoveAll(spec.Dir))
 	}
 	return child, nil
 }
 
 func (m *machine) fork(ctx context.Context, snapshot string, spec vm.Spec) (*machine, error) {
-	id, err := m.snapshot(snapshot)
+	id, err := m.saved.ID(snapshot)
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"regexp"
-	"strings"
 	"time"
 
 	"assay/drivers/internal/cli"
@@ -48,48 +45,20 @@ const attempts = 5
 
 // do runs prlctl, again if its service is starting or busy.
 func (d *driver) do(ctx context.Context, c cli.Call) (cli.Result, error) {
-	for try := 1; ; try++ {
-		r, err := d.ctl.Do(ctx, c)
-		if !errors.Is(err, cli.ErrDaemon) || try == attempts {
-			return r, err
-		}
-		select {
-		case <-time.After(d.pause):
-		case <-ctx.Done():
-			return r, err
-		}
-	}
+	return cli.Again(ctx, attempts, d.pause, cli.ErrDaemon, func() (cli.Result, error) { return d.ctl.Do(ctx, c) })
 }
 
 // run is do for a call that is only arguments.
 func (d *driver) run(ctx context.Context, args ...string) error {
-	_, err := d.do(ctx, cli.Call{Args: args})
+	_, err := d.do(ctx, call(args...))
 	return err
 }
 
-// yes answers a question on standard input.
-func yes() io.Reader { return strings.NewReader("y\n") }
+func call(args ...string) cli.Call { return cli.Call{Args: args} }
 
-// until waits until done reports true. failed is what the command said that was
-// to bring that about: if it did not, that is the reason.
-func (d *driver) until(ctx context.Context, what string, failed error, done func(context.Context) (bool, error)) error {
-	limit := d.boot
-	if failed != nil {
-		limit = d.doubt
-	}
-	inner, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := cli.Until(inner, what, func(ctx context.Context) (bool, error, error) {
-		ok, err := done(ctx)
-		if err != nil && ctx.Err() != nil {
-			err = nil // the end of the waiting is no answer
-		}
-		return ok, failed, err
-	})
-	if err != nil && failed != nil && ctx.Err() == nil {
-		return failed
-	}
-	return err
+// arrival is the wait for what a command was to bring about.
+func (d *driver) arrival(what string, failed error) cli.Arrival {
+	return cli.Arrival{What: what, Failed: failed, Doubt: d.doubt, Limit: d.boot}
 }
 
 var versionWord = regexp.MustCompile(`prlctl version (\d+(?:\.\d+)+)`)

@@ -3,14 +3,10 @@ package parallels
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"assay/drivers/internal/cli"
-	"assay/vm"
 )
 
 // tools is the guest as Parallels Tools show it.
@@ -38,39 +34,16 @@ func (t tools) Exec(ctx context.Context, argv []string, stdin io.Reader) ([]byte
 			return nil, err
 		}
 	}
-	for try := 1; ; try++ {
-		r, err := t.m.d.do(ctx, cli.Call{Args: []string{"exec", t.m.uuid, quote(argv)}, Stdin: bytes.NewReader(input)})
-		if !errors.Is(err, cli.ErrNoTools) || try == attempts || ctx.Err() != nil {
-			return r.Stdout, err
-		}
-		time.Sleep(t.m.d.pause)
-	}
+	r, err := cli.Again(ctx, attempts, t.m.d.pause, cli.ErrNoTools, func() (cli.Result, error) {
+		return t.m.d.do(ctx, cli.Call{Args: []string{"exec", t.m.uuid, quote(argv)}, Stdin: bytes.NewReader(input)})
+	})
+	return r.Stdout, err
 }
-
-// answerLimit bounds one question to a guest that may be starting.
-const answerLimit = 30 * time.Second
 
 // wait waits until Parallels Tools run commands.
 func (t tools) wait(ctx context.Context) error {
-	limit := fmt.Errorf("no answer from Parallels Tools in %v", t.m.d.boot)
-	inner, cancel := context.WithTimeoutCause(ctx, t.m.d.boot, limit)
-	defer cancel()
-	err := cli.Until(inner, "waiting for the guest", func(ctx context.Context) (bool, error, error) {
-		_, err := t.m.d.ctl.Do(ctx, cli.Call{Args: []string{"exec", t.m.uuid, quote([]string{"true"})}, Limit: answerLimit})
-		if err == nil {
-			return true, nil, nil
-		}
-		if ctx.Err() != nil {
-			return false, nil, nil
-		}
-		if gone := t.m.alive(ctx); gone != nil {
-			return false, nil, fmt.Errorf("%w; before: %w", gone, err)
-		}
-		return false, err, nil
+	return cli.AwaitTools(ctx, cli.Boot{Alive: t.m.alive, Limit: t.m.d.boot}, func(ctx context.Context) error {
+		_, err := t.m.d.ctl.Do(ctx, cli.Call{Args: []string{"exec", t.m.uuid, quote([]string{"true"})}, Limit: cli.AnswerLimit})
+		return err
 	})
-	stopped := (*vm.StoppedError)(nil)
-	if err != nil && ctx.Err() == nil && (inner.Err() != nil || errors.As(err, &stopped)) {
-		return &vm.BootError{Err: err}
-	}
-	return err
 }

@@ -43,20 +43,19 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if err != nil {
 		return nil, err
 	}
-	e, err := d.find(ctx, name)
+	l, err := d.find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if e.state != stopped {
+	if l.State != stopped {
 		return nil, &vm.UnsupportedError{
-			Machine: "utm", Want: "the use of a virtual machine that is " + e.state,
-			Instead: fmt.Sprintf("switch it off first, with \"utmctl stop %s --request\": UTM gives it a line only then", e.id),
+			Machine: "utm", Want: "the use of a virtual machine that is " + l.State,
+			Instead: fmt.Sprintf("switch it off first, with \"utmctl stop %s --request\": UTM gives it a line only then", l.ID),
 		}
 	}
-	m := d.machine(v, e.name, spec)
-	m.id, m.adopted, m.tools = e.id, true, true
+	m := d.machine(v, l.Name, spec)
+	m.id, m.adopted, m.tools = l.ID, true, true
 	err = m.addLine(ctx)
-	m.lined = true
 	if err == nil {
 		err = m.begin(ctx)
 	}
@@ -72,25 +71,18 @@ func (m *machine) giveBack(ctx context.Context) error {
 	if m.inside {
 		errs = append(errs, m.wake(ctx), m.leave(ctx))
 	}
-	for _, id := range m.saved {
+	for _, id := range m.saved.IDs() {
 		_, err := m.d.run(ctx, "snapshot", "delete", m.id, "--snapshot", id)
 		errs = append(errs, err)
 	}
 	errs = append(errs, m.shutDown(ctx))
-	if m.lined {
-		_, err := m.d.script(ctx, "line", append([]string{m.id, "remove"}, m.arguments()...)...)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	_, err := m.d.script(ctx, "line", append([]string{m.id, "remove"}, m.arguments()...)...)
+	return errors.Join(append(errs, err)...)
 }
 
 // wake lets the machine run, if its guest has ended it or it stands still.
 func (m *machine) wake(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.id)
-	if err == nil && e.state != started {
-		err = m.d.start(ctx, m.id)
-	}
-	if err != nil {
+	if err := m.goOn(ctx); err != nil {
 		return err
 	}
 	return tools{m}.wait(ctx)
@@ -98,8 +90,8 @@ func (m *machine) wake(ctx context.Context) error {
 
 // shutDown lets the guest end by itself, or cuts its power if it does not.
 func (m *machine) shutDown(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.id)
-	if err != nil || e.state == stopped {
+	l, err := m.d.find(ctx, m.id)
+	if err != nil || l.State == stopped {
 		return err
 	}
 	_, err = m.d.run(ctx, "stop", m.id, "--request")

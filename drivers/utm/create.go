@@ -4,37 +4,16 @@ import (
 	"context"
 
 	"fmt"
-	"io/fs"
 	"net"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 
 	"assay/drivers/internal/cli"
 	"assay/guest"
 	"assay/seed"
 	"assay/vm"
 )
-
-// templatePrefix begins the name of an image that is a virtual machine of the
-// user's.
-const templatePrefix = "template:"
-
-// templateOf returns the name of the virtual machine that an image is.
-func templateOf(img vm.Image) (string, bool) {
-	template, ok := strings.CutPrefix(img.Name, templatePrefix)
-	return template, ok && img.Disk == ""
-}
-
-// Image implements vm.Catalog: "template:NAME" is a virtual machine of UTM's,
-// which is cloned.
-func (d *driver) Image(_ context.Context, image string) (vm.Image, error) {
-	if template, ok := strings.CutPrefix(image, templatePrefix); !ok || template == "" {
-		return vm.Image{}, fmt.Errorf("utm: image %q, want %sNAME of a virtual machine: %w", image, templatePrefix, fs.ErrNotExist)
-	}
-	return vm.Image{Name: image, Arch: runtime.GOARCH}, nil
-}
 
 // build makes a machine around a cloud image.
 func (m *machine) build(ctx context.Context) error {
@@ -57,25 +36,24 @@ func (m *machine) build(ctx context.Context) error {
 	uefi := img.Firmware == "uefi" || arch == "aarch64" // which knows nothing else
 	args := append([]string{m.name, arch, strconv.FormatBool(native), strconv.FormatBool(uefi),
 		fmt.Sprint(cli.MiB(m.spec.Memory)), fmt.Sprint(m.spec.CPUs), disk, m.seed(), m.network()}, m.arguments()...)
-	if _, err := m.make(ctx, func(ctx context.Context) error { _, err := m.d.script(ctx, "make", args...); return err }); err != nil {
+	return m.make(ctx, func(ctx context.Context) error {
+		_, err := m.d.script(ctx, "make", args...)
 		return err
-	}
-	return nil
+	})
 }
 
 // make brings the machine into being, to the end: UTM would go on with it if its
 // command were killed, and leave a machine that nobody knows of.
-func (m *machine) make(ctx context.Context, how func(context.Context) error) (entry, error) {
-	err := how(context.WithoutCancel(ctx))
-	if err != nil {
-		return entry{}, err
+func (m *machine) make(ctx context.Context, how func(context.Context) error) error {
+	if err := how(context.WithoutCancel(ctx)); err != nil {
+		return err
 	}
-	e, err := m.d.find(ctx, m.name)
+	l, err := m.d.find(ctx, m.name)
 	if err != nil {
-		return e, err
+		return err
 	}
-	m.id = e.id
-	return e, m.d.place.Edit(m.name, func(n *cli.Note) { n.ID = e.id })
+	m.id = l.ID
+	return m.d.place.Edit(m.name, func(n *cli.Note) { n.ID = l.ID })
 }
 
 // disk returns the path of the disk that UTM shall copy: the image's, or one of
@@ -118,14 +96,14 @@ func (m *machine) cloneTemplate(ctx context.Context, template string) error {
 	if err != nil {
 		return fmt.Errorf("image %s: %w", m.spec.Image.Name, err)
 	}
-	if src.state != stopped {
-		return fmt.Errorf("image %s: the virtual machine is %s, want it stopped; run \"utmctl stop %s --request\": %w", m.spec.Image.Name, src.state, src.id, cli.ErrState)
+	if src.State != stopped {
+		return fmt.Errorf("image %s: the virtual machine is %s, want it stopped; run \"utmctl stop %s --request\": %w", m.spec.Image.Name, src.State, src.ID, cli.ErrState)
 	}
 	if m.spec.Disk > 0 {
 		return &vm.UnsupportedError{Machine: name, Want: "another disk size for a clone", Instead: "leave disk out, or enlarge the disk of " + template + " in UTM"}
 	}
-	_, err = m.make(ctx, func(ctx context.Context) error {
-		_, err := m.d.run(ctx, "clone", src.id, "--name", m.name)
+	err = m.make(ctx, func(ctx context.Context) error {
+		_, err := m.d.run(ctx, "clone", src.ID, "--name", m.name)
 		return err
 	})
 	if err != nil {

@@ -7,11 +7,9 @@ import (
 	"io/fs"
 	"strings"
 
+	"assay/drivers/internal/cli"
 	"assay/vm"
 )
-
-// entry is a line of utmctl's list.
-type entry struct{ id, state, name string }
 
 // states in which a machine stays until somebody does something.
 const (
@@ -21,7 +19,7 @@ const (
 )
 
 // list returns the virtual machines.
-func (d *driver) list(ctx context.Context) ([]entry, error) {
+func (d *driver) list(ctx context.Context) ([]cli.Listed, error) {
 	r, err := d.run(ctx, "list")
 	if err != nil {
 		return nil, err
@@ -31,12 +29,12 @@ func (d *driver) list(ctx context.Context) ([]entry, error) {
 
 // parseList reads lines "UUID STATUS NAME" below a heading. A name may have
 // spaces, also at its ends.
-func parseList(text string) ([]entry, error) {
+func parseList(text string) ([]cli.Listed, error) {
 	heading, rest, _ := strings.Cut(text, "\n")
 	if f := strings.Fields(heading); len(f) != 3 || f[0] != "UUID" {
 		return nil, fmt.Errorf("utmctl list: got the heading %.80q, want UUID Status Name", heading)
 	}
-	var list []entry
+	var list []cli.Listed
 	for line := range strings.Lines(rest) {
 		line = strings.TrimRight(line, "\r\n")
 		if strings.TrimSpace(line) == "" {
@@ -46,7 +44,7 @@ func parseList(text string) ([]entry, error) {
 		if !ok || len(id) != uuidLen || len(rest) < stateWidth+1 {
 			return nil, fmt.Errorf("utmctl list: got the line %.200q, want an id, a status and a name", line)
 		}
-		list = append(list, entry{id, strings.TrimSpace(rest[:stateWidth]), rest[stateWidth+1:]})
+		list = append(list, cli.Listed{ID: id, State: strings.TrimSpace(rest[:stateWidth]), Name: rest[stateWidth+1:]})
 	}
 	return list, nil
 }
@@ -58,32 +56,20 @@ const (
 )
 
 // find returns the one virtual machine of that name or id.
-func (d *driver) find(ctx context.Context, name string) (entry, error) {
+func (d *driver) find(ctx context.Context, name string) (cli.Listed, error) {
 	list, err := d.list(ctx)
 	if err != nil {
-		return entry{}, err
+		return cli.Listed{}, err
 	}
-	var found []entry
-	for _, e := range list {
-		if e.name == name || strings.EqualFold(e.id, name) {
-			found = append(found, e)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return entry{}, fmt.Errorf("no virtual machine %q in UTM: %w", name, fs.ErrNotExist)
-	case 1:
-		return found[0], nil
-	}
-	return entry{}, fmt.Errorf("got %d virtual machines called %q, want one; name it by its id, see \"utmctl list\"", len(found), name)
+	return cli.Pick(list, "UTM", name)
 }
 
 // reach waits for a state. failed is what the command said that was to bring it
 // about.
 func (d *driver) reach(ctx context.Context, id, want string, failed error) error {
-	return d.until(ctx, fmt.Sprintf("the state %q of %s", want, id), failed, func(ctx context.Context) (bool, error) {
-		e, err := d.find(ctx, id)
-		return err == nil && e.state == want, err
+	return d.arrival(fmt.Sprintf("the state %q of %s", want, id), failed).Wait(ctx, func(ctx context.Context) (bool, error) {
+		l, err := d.find(ctx, id)
+		return err == nil && l.State == want, err
 	})
 }
 
@@ -95,8 +81,8 @@ func (d *driver) start(ctx context.Context, id string) error {
 
 // kill cuts the power. One that is off stays so.
 func (d *driver) kill(ctx context.Context, id string) error {
-	e, err := d.find(ctx, id)
-	if err != nil || e.state == stopped {
+	l, err := d.find(ctx, id)
+	if err != nil || l.State == stopped {
 		return err
 	}
 	_, err = d.run(ctx, "stop", id, "--kill")
@@ -106,11 +92,11 @@ func (d *driver) kill(ctx context.Context, id string) error {
 // alive says why nobody will answer: the guest has ended the machine, or somebody
 // else has.
 func (m *machine) alive(ctx context.Context) error {
-	e, err := m.d.find(ctx, m.id)
+	l, err := m.d.find(ctx, m.id)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("utm: %s was deleted: %w", m.name, fs.ErrNotExist)
-	case err == nil && e.state == stopped:
+		return fmt.Errorf("it was deleted: %w", err)
+	case err == nil && l.State == stopped:
 		return &vm.StoppedError{How: "the guest shut itself down (UTM says " + stopped + ")"}
 	}
 	return nil // not known, or well

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"assay/drivers/internal/cli"
 	"assay/guest"
@@ -27,6 +24,7 @@ var (
 
 // A machine is one virtual machine of UTM's.
 type machine struct {
+	*cli.Port
 	d       *driver
 	version version
 	spec    vm.Spec
@@ -36,18 +34,15 @@ type machine struct {
 	console console
 	tools   bool // the agent comes by the guest agent of QEMU, not from a seed disk
 	adopted bool
-	lined   bool // an adopted machine was given a line
-	inside  bool // and an agent
-
-	turn *cli.Turn
-	line cli.Line
-
-	mu    sync.Mutex
-	saved map[string]string // ids of the snapshots, by the script's names
+	inside  bool // the agent was put in
+	saved   cli.Saved
 }
 
 func (d *driver) machine(v version, name string, spec vm.Spec) *machine {
-	return &machine{d: d, version: v, spec: spec, name: name, turn: cli.NewTurn(), saved: map[string]string{}}
+	m := &machine{d: d, version: v, spec: spec, name: name}
+	m.Port = cli.NewPort(d.Name(), name, m.alive)
+	m.Connect = m.connect
+	return m
 }
 
 // ID returns UTM's UUID of the machine.
@@ -92,7 +87,7 @@ func (m *machine) begin(ctx context.Context) error {
 
 // await waits until the agent answers.
 func (m *machine) await(ctx context.Context) (*guest.Client, error) {
-	return cli.Await(ctx, cli.Boot{Dial: m.connect, Alive: m.alive, Console: m.Console, Limit: m.d.boot})
+	return m.Port.Await(ctx, m.Console, m.d.boot)
 }
 
 // ready waits until the line can be dialled.
@@ -104,51 +99,16 @@ func (m *machine) ready(ctx context.Context) error {
 	return c.Close()
 }
 
-// Dial implements vm.Machine.
-func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
-	ctx, give, err := m.turn.Take(ctx)
-	if err != nil {
-		return nil, m.wrap("dial", err)
-	}
-	defer give()
-	m.line.Cut() // the port serves one at a time
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return nil, m.wrap("dial", errors.Join(err, m.alive(ctx)))
-	}
-	return m.line.Take(cli.Explained(conn, m.alive))
-}
-
 // connect opens a line.
 func (m *machine) connect(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", net.JoinHostPort(loopback, m.port))
 }
 
-// wrap says whose error it is.
-func (m *machine) wrap(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("utm: %s: %s: %w", m.name, what, err)
-}
-
-// closeLimit bounds the end of a machine.
-const closeLimit = 10 * time.Minute
-
 // Close implements vm.Machine.
 func (m *machine) Close() error {
-	first, give := m.turn.End()
-	defer give()
-	m.line.Close()
-	if !first {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	err := m.end(ctx)
-	m.console.close()
-	return m.wrap("close", errors.Join(err, os.RemoveAll(m.spec.Dir)))
+	defer m.console.close()
+	return m.End(m.spec.Dir, m.end)
 }
 
 // end takes the machine away, or gives it back.

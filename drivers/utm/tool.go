@@ -72,18 +72,8 @@ var scripts embed.FS
 const attempts = 4
 
 // again makes a call, and makes it again while UTM is busy.
-func (d *driver) again(ctx context.Context, do func() (cli.Result, error)) (cli.Result, error) {
-	for try := 1; ; try++ {
-		r, err := do()
-		if !errors.Is(err, errBusy) || try == attempts {
-			return r, err
-		}
-		select {
-		case <-time.After(d.pause):
-		case <-ctx.Done():
-			return r, err
-		}
-	}
+func (d *driver) again(ctx context.Context, call func() (cli.Result, error)) (cli.Result, error) {
+	return cli.Again(ctx, attempts, d.pause, errBusy, call)
 }
 
 // run runs utmctl.
@@ -104,26 +94,9 @@ func (d *driver) script(ctx context.Context, script string, args ...string) (str
 	return r.Text(), err
 }
 
-// until waits until done reports true. failed is what the command said that was
-// to bring that about: if it did not, that is the reason.
-func (d *driver) until(ctx context.Context, what string, failed error, done func(context.Context) (bool, error)) error {
-	limit := d.power
-	if failed != nil {
-		limit = d.doubt
-	}
-	inner, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := cli.Until(inner, what, func(ctx context.Context) (bool, error, error) {
-		ok, err := done(ctx)
-		if err != nil && ctx.Err() != nil {
-			err = nil // the end of the waiting is no answer
-		}
-		return ok, failed, err
-	})
-	if err != nil && failed != nil && ctx.Err() == nil {
-		return failed
-	}
-	return err
+// arrival is the wait for what a command was to bring about.
+func (d *driver) arrival(what string, failed error) cli.Arrival {
+	return cli.Arrival{What: what, Failed: failed, Doubt: d.doubt, Limit: d.power}
 }
 
 // A version is UTM's.

@@ -14,7 +14,6 @@ import (
 
 	"assay/drivers/internal/cli"
 	"assay/seed"
-	"assay/vm"
 )
 
 // tools is the guest as QEMU's guest agent shows it.
@@ -69,28 +68,10 @@ func (t tools) Put(ctx context.Context, data []byte, file string, mode fs.FileMo
 
 // wait waits until the guest's agent runs commands.
 func (t tools) wait(ctx context.Context) error {
-	limit := fmt.Errorf("no answer from the guest's qemu-guest-agent in %v", t.m.d.boot)
-	inner, cancel := context.WithTimeoutCause(ctx, t.m.d.boot, limit)
-	defer cancel()
-	err := cli.Until(inner, "waiting for the guest", func(ctx context.Context) (bool, error, error) {
+	return cli.AwaitTools(ctx, cli.Boot{Alive: t.m.alive, Console: t.m.Console, Limit: t.m.d.boot}, func(ctx context.Context) error {
 		_, err := t.Exec(ctx, []string{"true"}, nil)
-		if err == nil {
-			return true, nil, nil
-		}
-		if ctx.Err() != nil {
-			return false, nil, nil
-		}
-		if gone := t.m.alive(ctx); gone != nil {
-			return false, nil, fmt.Errorf("%w; before: %w", gone, err)
-		}
-		return false, err, nil
+		return err
 	})
-	stopped := (*vm.StoppedError)(nil)
-	if err != nil && ctx.Err() == nil && (inner.Err() != nil || errors.As(err, &stopped)) {
-		text, _ := t.m.Console() // it is a detail
-		return &vm.BootError{Err: err, Console: text[max(0, len(text)-64<<10):]}
-	}
-	return err
 }
 
 // enter puts the agent in, and lets it serve the line's port.

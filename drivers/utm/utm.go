@@ -113,7 +113,7 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 		return nil, err
 	}
 	progress(spec, "creating")
-	if template, ok := templateOf(spec.Image); ok {
+	if template, ok := cli.TemplateOf(spec.Image); ok {
 		err = m.cloneTemplate(ctx, template)
 	} else {
 		err = m.build(ctx)
@@ -164,6 +164,12 @@ func processor(arch string) (string, error) {
 	return "", &vm.UnsupportedError{Machine: name, Want: "a guest for " + arch, Instead: "use an image for amd64 or arm64"}
 }
 
+// Image implements vm.Catalog: "template:NAME" is a virtual machine of UTM's,
+// which is cloned.
+func (d *driver) Image(_ context.Context, image string) (vm.Image, error) {
+	return cli.TemplateImage(name, image)
+}
+
 // add gives a machine its name and its folder, of which neither may be taken.
 // UTM itself would let two machines share a name.
 func (d *driver) add(ctx context.Context, spec vm.Spec) (*machine, error) {
@@ -190,27 +196,16 @@ func (d *driver) Sweep(ctx context.Context, owner string) (int, error) {
 	return n, nil
 }
 
-// names lists what may have been left behind, here or in UTM. Where there is no
-// UTM, it is only what is here.
-func (d *driver) names(ctx context.Context) ([]string, error) {
-	list, err := d.list(ctx)
-	if err != nil && !errors.Is(err, cli.ErrNotInstalled) {
-		return nil, err
-	}
-	var names []string
-	for _, e := range list {
-		names = append(names, e.name)
-	}
-	return d.place.Union(names)
-}
+// names lists what may have been left behind.
+func (d *driver) names(ctx context.Context) ([]string, error) { return d.place.Leftovers(d.list(ctx)) }
 
 // remove takes a machine of that name away, whatever it is doing.
 func (d *driver) remove(ctx context.Context, name string) error {
-	e, err := d.find(ctx, name)
+	l, err := d.find(ctx, name)
 	if err == nil {
-		err = d.kill(ctx, e.id)
+		err = d.kill(ctx, l.ID)
 	}
-	if err != nil && !absent(err) {
+	if err != nil && !cli.Absent(err) {
 		return err
 	}
 	return d.place.Remove(ctx, name, d.destroy)
@@ -218,25 +213,19 @@ func (d *driver) remove(ctx context.Context, name string) error {
 
 // destroy deletes a virtual machine that is off, with its disks.
 func (d *driver) destroy(ctx context.Context, name string, _ cli.Note) error {
-	e, err := d.find(ctx, name)
-	if absent(err) {
+	l, err := d.find(ctx, name)
+	if cli.Absent(err) {
 		return fs.ErrNotExist
 	}
 	if err != nil {
 		return err
 	}
-	_, failed := d.run(ctx, "delete", e.id)
-	return d.until(ctx, "the end of "+name, failed, func(ctx context.Context) (bool, error) {
-		_, err := d.find(ctx, e.id)
+	_, failed := d.run(ctx, "delete", l.ID)
+	return d.arrival("the end of "+name, failed).Wait(ctx, func(ctx context.Context) (bool, error) {
+		_, err := d.find(ctx, l.ID)
 		if errors.Is(err, fs.ErrNotExist) {
 			return true, nil
 		}
 		return false, err
 	})
-}
-
-// absent reports whether there is nothing to take away: no such machine, or no
-// UTM.
-func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, cli.ErrNotInstalled)
 }
