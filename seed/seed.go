@@ -89,7 +89,8 @@ func Content(o Options) ([]File, error) {
 		{"assay-agent", o.Agent},
 		{"settings", fmt.Appendf(nil, "hostname=%s\nmodules='%s'\ntty=%s\n", o.Hostname, l.modules, l.tty)},
 	}
-	for _, name := range []string{"user-data", "network-config", "install.sh", "account.sh"} {
+	// Without a network-config cloud-init asks for an address on the first card.
+	for _, name := range []string{"user-data", "install.sh", "account.sh"} {
 		content = append(content, File{name, mustRead(name)})
 	}
 	if o.SSHKey != "" {

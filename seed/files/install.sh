@@ -39,6 +39,10 @@ for unit in systemd-networkd-wait-online NetworkManager-wait-online; do
 	mkdir -p /run/systemd/system/$unit.service.d
 	printf '[Service]\nExecStart=\nExecStart=/bin/true\n' >/run/systemd/system/$unit.service.d/assay.conf
 done
+# cloud-init ties networkd's cards to the MAC address, which each clone changes,
+# and knows no patterns for their names. networkd takes the first file that fits.
+mkdir -p /run/systemd/network
+printf '[Match]\nName=e*\n\n[Network]\nDHCP=ipv4\n' >/run/systemd/network/05-assay.network
 # On a line that somebody may log in on, nothing else is understood.
 if [ -n "$tty" ]; then
 	ln -sf /dev/null "/run/systemd/system/serial-getty@$tty.service"
