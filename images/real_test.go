@@ -298,9 +298,13 @@ func importCloudImage(t *testing.T, firmware string) {
 		if got := sh(t, c, "id -un; sudo -n id -u"); got != "tester\n0" {
 			t.Errorf("test user: got %q", got)
 		}
+		if firmware == "bios" {
+			unseen(t.Context(), t, c)
+		}
 	})
 	if firmware == "bios" {
 		clonesDiffer(t, again)
+		overSerial(t, disk, opt.Agent)
 	}
 }
 
