@@ -38,8 +38,9 @@ func newPlayer(t testing.TB, version string) *player {
 	return p
 }
 
-// driver returns the driver under test.
+// driver returns the driver under test. The test sets the player up before.
 func (p *player) driver() vm.Driver {
+	p.host.Calls() // takes a lock: what the test has set, the player's goroutines see
 	return New(cli.Config{Home: p.t.TempDir(), Agents: standin.AgentProgram})
 }
 
