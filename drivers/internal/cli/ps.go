@@ -23,7 +23,8 @@ var ps = Tool{Name: "ps", Limit: 20 * time.Second}
 // the words, such as a machine's id, and returns what it costs. Disk is left to
 // the caller. Without such a process it is fs.ErrNotExist.
 func ProcessUsage(ctx context.Context, words ...string) (vm.Usage, error) {
-	r, err := ps.Run(ctx, "-axww", "-o", "pid=,rss=,time=,command=")
+	// What follows a "=" would be a heading: each column has an option of its own.
+	r, err := ps.Run(ctx, "-axww", "-o", "pid=", "-o", "rss=", "-o", "time=", "-o", "command=")
 	if err != nil {
 		return vm.Usage{}, err
 	}
@@ -85,7 +86,7 @@ func parseTime(s string) (time.Duration, error) {
 	}
 	for i, part := range parts {
 		n, err := strconv.ParseFloat(part, 64)
-		if err != nil || n < 0 || n > 1<<24 {
+		if err != nil || !(n >= 0 && n < 1<<24) {
 			return 0, fmt.Errorf("time: got %.40q, want HH:MM:SS", s)
 		}
 		total += time.Duration(n * float64(units[len(units)-len(parts)+i]))
