@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,7 +123,7 @@ func (k known) lacks() map[vm.Capability]string {
 		why = "give it a disk: without one there is no place for snapshots"
 	}
 	if k.OS.Loader != "" {
-		why = "let it boot by BIOS: libvirt keeps no snapshots of machines with UEFI"
+		why = noFlash
 	}
 	if why != "" {
 		lacks[vm.CapSnapshot], lacks[vm.CapMemory] = why, why
@@ -130,12 +131,17 @@ func (k known) lacks() map[vm.Capability]string {
 	return lacks
 }
 
-// Lacks reports what a user's machine cannot do; those of ours can everything.
+// noFlash is why a machine with UEFI has no snapshots.
+const noFlash = "let it boot by BIOS: libvirt keeps no snapshots of machines with UEFI"
+
+// Lacks reports what a user's machine, or one with UEFI, cannot do.
 func (m *machine) Lacks(c vm.Capability) (instead string, lacks bool) {
-	if m.adopted == nil {
-		return "", false
+	switch {
+	case m.adopted != nil:
+		instead, lacks = m.adopted.lacks[c]
+	case m.hw.UEFI() && slices.Contains([]vm.Capability{vm.CapSnapshot, vm.CapMemory, vm.CapFork}, c):
+		return noFlash, true
 	}
-	instead, lacks = m.adopted.lacks[c]
 	return instead, lacks
 }
 

@@ -47,7 +47,10 @@ type domain struct {
 	Space   string
 }
 
-// kernelLine takes "quiet" away: a boot that fails must say why.
+// UEFI reports whether the disk boots itself by UEFI.
+func (hw hardware) UEFI() bool { return hw.Image.Kernel == "" && hw.Image.Firmware == "uefi" }
+
+// Append is the kernel's line. It takes "quiet" away: a boot that fails must say why.
 func (d domain) Append() string {
 	var words []string
 	for _, w := range strings.Fields(d.Image.Append) {
@@ -86,8 +89,11 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"x":
   <metadata><assay:machine xmlns:assay='{{.Space}}' dir='{{x .Dir}}' sockets='{{x .Sockets}}'/></metadata>
   <memory unit='MiB'>{{.Memory}}</memory>
   <vcpu>{{.CPUs}}</vcpu>
-  <os{{if and (not .Image.Kernel) (eq .Image.Firmware "uefi")}} firmware='efi'{{end}}>
+  <os{{if .UEFI}} firmware='efi'{{end}}>
     <type arch='x86_64' machine='q35'>hvm</type>
+{{- if .UEFI}}
+    <firmware><feature enabled='no' name='secure-boot'/></firmware>
+{{- end}}
 {{- if .Image.Kernel}}
     <kernel>{{x .Image.Kernel}}</kernel>
 {{- if .Image.Initrd}}

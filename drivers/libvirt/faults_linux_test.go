@@ -13,6 +13,7 @@ import (
 
 	"assay/drivers/internal/cli"
 	"assay/guest"
+	"assay/seed"
 	"assay/vm"
 )
 
@@ -213,10 +214,16 @@ func TestPanicIsABootError(t *testing.T) {
 	}
 }
 
-// The open network has an address, and leads to the host.
-func TestOpenNetwork(t *testing.T) {
+// The open network has an address, and its cable can be pulled; a seed disk is
+// where cloud-init looks for one.
+func TestOpenNetworkAndSeed(t *testing.T) {
+	t.Parallel()
 	d, _ := systemDriver(t)
 	spec := specOf(t, "open")
+	spec.Image.Seed = filepath.Join(t.TempDir(), "seed.iso")
+	if err := seed.Write(spec.Image.Seed, seed.Options{Agent: []byte("none"), ID: "x"}); err != nil {
+		t.Fatal(err)
+	}
 	spec.Network.Mode = vm.NetworkOpen
 	m, err := d.Launch(t.Context(), spec)
 	if err != nil {
@@ -225,6 +232,9 @@ func TestOpenNetwork(t *testing.T) {
 	defer m.Close()
 	c := talk(t, m)
 	waitFor(t, "an address", func() bool { return strings.Contains(sh(t, c, "ip -4 addr show eth0 || true"), "10.0.2.") })
+	if got := sh(t, c, "dd if=/dev/vdb bs=1 skip=32808 count=6 2>/dev/null"); got != "cidata" {
+		t.Errorf("the seed disk's name: got %q, want cidata", got)
+	}
 	link := m.(*machine)
 	if err := link.SetLink(t.Context(), false); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ const (
 
 // makeFolder makes $1, which belongs to the machine $2 and to no other. QEMU may
 // pass through it.
-const makeFolder = `set -e; umask 077; mkdir -p "$1"; (set -C; echo "$2" >"$1/assay-domain") 2>/dev/null || exit 17; chmod 711 "$1"`
+const makeFolder = `set -e; mkdir -p "${1%/*}"; umask 077; mkdir -p "$1"; (set -C; echo "$2" >"$1/assay-domain") 2>/dev/null || exit 17; chmod 711 "$1"`
 
 // takeFile gives the file $1 the name $2 as well, or copies it there if it
 // cannot have two names or QEMU's user could not read it.

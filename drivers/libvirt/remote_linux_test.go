@@ -113,6 +113,7 @@ func freePort(t *testing.T) int {
 // A libvirt of another host is used over ssh: the image goes there, once, and the
 // line and the console come through a tunnel.
 func TestRemote(t *testing.T) {
+	t.Parallel()
 	_, dm := systemDriver(t)
 	d := testDriver(t, serve(t, dm))
 	d.pool = dm.pool()

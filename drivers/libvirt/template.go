@@ -51,10 +51,10 @@ func (d *driver) Template(ctx context.Context, spec vm.Spec) (name string, ready
 }
 
 // clones reports whether a launch starts from a template. A template of an open
-// network could have reached it, and one at another host would have to be
-// fetched from there.
+// network could have reached it, one at another host would have to be fetched
+// from there, and what boots by UEFI keeps no memory.
 func (d *driver) clones(s *site, spec vm.Spec) bool {
-	return d.cfg.Home != "" && !s.remote && !spec.Cold && spec.Network.Mode != vm.NetworkOpen
+	return d.cfg.Home != "" && !s.remote && !spec.Cold && spec.Network.Mode != vm.NetworkOpen && !hardware{Image: spec.Image}.UEFI()
 }
 
 // templateKey names everything that goes into a template.
