@@ -123,7 +123,7 @@ func (m *machine) dial(ctx context.Context) (net.Conn, error) {
 		}
 		return nil, m.fail("dial", err)
 	}
-	return m.line.Take(cli.Explained(conn, m.why))
+	return m.line.Take(cli.Explained(conn, m.whyEnded))
 }
 
 // fail says which machine an error is of.
@@ -147,6 +147,21 @@ func (m *machine) why(ctx context.Context) error {
 		return nil // QEMU lives on while libvirt's daemon is away
 	}
 	return m.ending(r.Text())
+}
+
+// endMax is how long libvirt may take to notice that QEMU has ended, which takes
+// QEMU a second or two after it has closed its sockets.
+const endMax = 8 * time.Second
+
+// whyEnded is why for a line that QEMU has closed.
+func (m *machine) whyEnded(ctx context.Context) (why error) {
+	ctx, cancel := context.WithTimeout(ctx, endMax)
+	defer cancel()
+	_ = cli.Until(ctx, "waiting for the end", func(ctx context.Context) (bool, error, error) {
+		why = m.why(ctx)
+		return why != nil, nil, nil
+	}) // if it does not end, nobody knows why
+	return why
 }
 
 // ending translates a domain's state, with its reason.
