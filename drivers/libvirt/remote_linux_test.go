@@ -48,7 +48,7 @@ func serve(t *testing.T, dm *daemon) string {
 	t.Helper()
 	for _, tool := range []string{"/usr/sbin/sshd", "ssh", "ssh-keygen"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			drivertest.Skip(t, "libvirt", tool+" is not installed: apt-get install openssh-server openssh-client")
+			drivertest.Skip(t, "ssh", tool+" is not installed: apt-get install openssh-server openssh-client")
 		}
 	}
 	dir, err := os.MkdirTemp("", "libvirt-ssh-")
