@@ -1,6 +1,7 @@
 package incus
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -32,13 +33,14 @@ func (m *machine) boot(ctx context.Context) error {
 	if !m.s.container() {
 		limit = vmLimit
 	}
+	limit = cmp.Or(m.d.patience, limit)
 	inner, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer from the guest in %s", limit))
 	defer cancel()
 	err := m.s.set(inner, m.id, "start", false)
 	if err == nil || errors.Is(err, cli.ErrState) { // it runs
 		err = m.settle(inner)
 	}
-	if err != nil && ctx.Err() == nil && (inner.Err() != nil || initFailed(err) || m.fell(ctx)) {
+	if err != nil && ctx.Err() == nil && (inner.Err() != nil || initFailed(err) || !errors.Is(err, cli.ErrDaemon) && m.fell(ctx)) {
 		return m.bootError(ctx, err)
 	}
 	return err
@@ -50,7 +52,7 @@ func (m *machine) fell(ctx context.Context) bool {
 	defer cancel()
 	return cli.Until(ctx, "the end of the guest", func(ctx context.Context) (bool, error, error) {
 		st, err := m.s.state(ctx, m.id)
-		return err == nil && st.Status == statusStopped, nil, nil
+		return st.Status == statusStopped, nil, err
 	}) == nil
 }
 
@@ -87,7 +89,10 @@ func (m *machine) bootError(ctx context.Context, err error) error {
 	if why := firstError(log); why != "" {
 		err = fmt.Errorf("%w; its log says %.300q", err, why)
 	}
-	console, _ := m.Console()
+	var console []byte
+	if _, lacks := m.Lacks(vm.CapConsole); !lacks {
+		console, _ = m.Console()
+	}
 	console = append(console, log...)
 	return &vm.BootError{Err: err, Console: console[max(0, len(console)-64<<10):]}
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"assay/drivers/internal/cli"
 	"assay/vm"
@@ -32,6 +33,8 @@ const typeEnv = "ASSAY_INCUS_TYPE"
 type driver struct {
 	cfg   cli.Config
 	tools []*cli.Tool // the first whose server answers is used
+
+	patience time.Duration // with a guest that boots; 0: as its kind deserves
 
 	imports sync.Mutex // one image at a time: each takes gigabytes of the host's disk
 }

@@ -30,14 +30,19 @@ func newPlayer(t *testing.T, tool, kind string) *player {
 	t.Helper()
 	p := &player{t: t, tool: tool, kind: kind}
 	p.host = standin.New(t, tool, p.play)
+	p.alone(tool)
+	return p
+}
+
+// alone takes the other client away, should this machine have it.
+func (p *player) alone(tool string) {
 	for _, other := range []string{"incus", "lxc"} {
 		if other != tool {
 			p.host.Tool(other, nil)
 			p.host.Remove(other)
 		}
 	}
-	t.Setenv(typeEnv, "")
-	return p
+	p.t.Setenv(typeEnv, "")
 }
 
 func (p *player) driver(t *testing.T) *driver {

@@ -69,7 +69,11 @@ func rootOf(d *disk.Disk) (*disk.Ext4, error) {
 		if err != nil {
 			return nil, err
 		}
-		if names, err := root.ReadDir(disk.Root); err == nil && has(names, "etc") && has(names, "usr") {
+		names, err := root.ReadDir(disk.Root)
+		if err != nil {
+			return nil, err
+		}
+		if has(names, "etc") && has(names, "usr") {
 			return root, nil
 		}
 	}
