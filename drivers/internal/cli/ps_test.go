@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
-	"runtime"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -30,19 +29,22 @@ func TestParseProcess(t *testing.T) {
 	}
 }
 
-// TestProcessUsage finds this process in the system's own list.
+// TestProcessUsage finds a child in the system's own list.
 func TestProcessUsage(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no ps")
+	child := exec.CommandContext(t.Context(), "sleep", "31.25")
+	if err := child.Start(); err != nil {
+		t.Skip(err) // a system without sleep has no ps either
 	}
-	u, err := ProcessUsage(t.Context(), "", os.Args[0])
+	defer child.Wait()
+	defer child.Process.Kill()
+	u, err := ProcessUsage(t.Context(), "", "sleep 31.25")
 	if errors.Is(err, ErrNotInstalled) {
 		t.Skip(err)
 	}
-	if err != nil || u.Memory < 1<<20 || u.PID == 0 {
-		t.Errorf("got %+v, %v, want this process", u, err)
+	if err != nil || u.Memory < 64<<10 || u.PID != child.Process.Pid {
+		t.Errorf("got %+v, %v, want the process %d", u, err, child.Process.Pid)
 	}
-	if u, err := ProcessUsage(t.Context(), "no-process-has-this-word-"+"x"); !errors.Is(err, fs.ErrNotExist) {
+	if u, err := ProcessUsage(t.Context(), "no-process-has-this-word"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %+v, %v, want fs.ErrNotExist", u, err)
 	}
 }
