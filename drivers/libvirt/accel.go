@@ -157,10 +157,10 @@ func (s *site) runTinyGuest(ctx context.Context, accel string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, proofMax, fmt.Errorf("no answer in %v", proofMax))
 	defer cancel()
+	defer s.remove(context.WithoutCancel(ctx), name, place{}) // its log is there even if it did not start
 	if _, err := s.virsh.Run(context.WithoutCancel(ctx), "create", file); err != nil {
 		return err
 	}
-	defer s.remove(context.WithoutCancel(ctx), name, place{})
 	return cli.Until(ctx, "the guest's word", func(ctx context.Context) (bool, error, error) {
 		_, err := s.virsh.Run(ctx, "domstate", name)
 		return missing(err), err, nil
