@@ -44,6 +44,11 @@ var (
 type Computer struct {
 	hw Hardware
 
+	flushed struct { // what a power cut leaves of the disk
+		sync.Mutex
+		disk *disk
+	}
+
 	mu      sync.Mutex
 	system  *system // while it is off only the disk counts
 	on      bool
@@ -91,6 +96,7 @@ func (c *Computer) On() error {
 		return ErrOn
 	}
 	power := c.powerOn(c.system)
+	c.flush(c.system)
 	c.print("Linux version " + kernel + "\nWelcome to " + c.system.os.Name + "!\n")
 	if err := c.system.start(power); err != nil {
 		c.powerOff()
@@ -137,11 +143,38 @@ func (g *system) start(power context.Context) error {
 	return err
 }
 
-// Off cuts the power. It is idempotent.
+// Off cuts the power: what the guest did not flush is lost. It is idempotent.
 func (c *Computer) Off() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.on {
+		c.powerOff()
+		c.system.disk = c.flushedDisk()
+	}
+}
+
+// Shutdown lets the guest flush its disk and switch itself off. It is idempotent.
+func (c *Computer) Shutdown() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.powerOff()
+}
+
+// flush brings what was written in g to the disk.
+func (c *Computer) flush(g *system) {
+	c.flushed.Lock()
+	defer c.flushed.Unlock()
+	c.flushed.disk = g.disk.clone()
+}
+
+// Flush brings what was written to the disk, from outside.
+func (c *Computer) Flush() { c.flush(c.disk()) }
+
+// flushedDisk is what a power cut would leave now.
+func (c *Computer) flushedDisk() *disk {
+	c.flushed.Lock()
+	defer c.flushed.Unlock()
+	return c.flushed.disk.clone()
 }
 
 // Running reports whether the power is on.
@@ -212,12 +245,16 @@ type State struct {
 // Memory reports whether the state has the memory too.
 func (s *State) Memory() bool { return s.memory }
 
-// Save copies the disk and, if memory is asked for and the computer is on, what
-// runs.
+// Save copies the disk, as far as it is flushed, or, if memory is asked for and the
+// computer is on, all of it and what runs.
 func (c *Computer) Save(memory bool) *State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &State{system: c.system.clone(noPower()), memory: memory && c.on}
+	s := &State{system: c.system.clone(noPower()), memory: memory && c.on}
+	if c.on && !memory {
+		s.system.disk = c.flushedDisk()
+	}
+	return s
 }
 
 // Load makes the computer what it was: it runs if the state has its memory, and
@@ -229,6 +266,7 @@ func (c *Computer) Load(s *State) {
 	c.system = s.system.clone(noPower())
 	if s.memory {
 		c.powerOn(s.system)
+		c.flush(c.system)
 	}
 }
 

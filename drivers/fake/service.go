@@ -230,10 +230,18 @@ func powerWord(c *call) int {
 
 // stop is the guest's own end, or its beginning anew.
 func (c *Computer) stop(again bool) {
-	c.Off()
+	c.Shutdown()
 	if again {
 		_ = c.On()
 	}
+}
+
+// syncWord flushes the disk of a computer.
+func syncWord(c *call) int {
+	if c.g.computer != nil {
+		c.g.computer.flush(c.g)
+	}
+	return 0
 }
 
 // mount knows the seed disk only.

@@ -39,7 +39,7 @@ func words() map[string]func(*call) int {
 		"mktemp": mktemp, "mv": mv, "nohup": prefix, "pgrep": pgrep, "pkill": pkill,
 		"ps": ps, "readlink": readlink, "rm": rm, "rmdir": rm, "sed": standIn, "seq": seq,
 		"setsid": prefix, "sh": shellWord, "sha256sum": sha256sum, "sleep": sleep,
-		"sort": sortWord, "sudo": sudo, "sync": yes, "tail": tail, "tee": tee,
+		"sort": sortWord, "sudo": sudo, "sync": syncWord, "tail": tail, "tee": tee,
 		"timeout": timeout, "touch": touch, "tr": tr, "tree": find, "true": yes, "uname": uname,
 		"wc": wc, "which": which, "whoami": whoami,
 	}

@@ -340,7 +340,11 @@ func (p *player) power(c *standin.Call, r request, g *standin.Guest) int {
 		if g.Paused() {
 			return p.fail(c, "The instance is frozen")
 		}
-		err = g.Kill()
+		if r.body.Force && p.kind != typeContainer {
+			err = g.Kill()
+		} else {
+			err = g.Shutdown()
+		}
 	case "freeze":
 		err, words[standin.ErrOff] = g.Pause(), "The instance isn't running"
 	case "unfreeze":
@@ -363,6 +367,9 @@ func (p *player) snapshot(c *standin.Call, r request, g *standin.Guest) int {
 	}
 	if r.body.Stateful && p.kind == typeContainer {
 		return p.fail(c, "Unable to create a stateful snapshot. CRIU isn't installed")
+	}
+	if p.kind == typeContainer {
+		g.Flush() // its files are the host's
 	}
 	if err := g.Snapshot(r.body.Name, r.body.Stateful); err != nil {
 		return p.fail(c, "Failed creating instance snapshot record %q: UNIQUE constraint failed: instances_snapshots.instance_id, instances_snapshots.name", r.body.Name)

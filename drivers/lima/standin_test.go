@@ -325,6 +325,8 @@ func (p *player) stop(c *standin.Call, args []string) int {
 		return 0
 	case !g.Running():
 		return fatal(c, "expected status `Running`, got `Stopped` (maybe use `limactl stop -f`?)")
+	case !force:
+		return p.said(c, g.Shutdown())
 	}
 	return p.said(c, g.Kill())
 }

@@ -343,6 +343,8 @@ func (p *player) stop(c *standin.Call, args []string) int {
 		return c.Fail(2, "stop failed: Cannot shut down suspended instance %s.\nUse --force to power it off.", v["NAME"])
 	case !g.Running():
 		return 0
+	case v["--force"] == "":
+		return p.said(c, g.Shutdown())
 	}
 	return p.said(c, g.Kill())
 }

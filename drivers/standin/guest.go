@@ -118,10 +118,18 @@ func (g *Guest) Size() Size { return g.size }
 // Start boots the guest. One that runs is ErrOn.
 func (g *Guest) Start() error { return g.box.On() }
 
-// Shutdown asks the guest to end, which it does. One that is off is ErrOff.
-func (g *Guest) Shutdown() error { return g.Kill() }
+// Shutdown asks the guest to end, which it does, in good order. One that is off
+// is ErrOff.
+func (g *Guest) Shutdown() error {
+	if !g.box.Running() {
+		return ErrOff
+	}
+	g.box.Shutdown()
+	return nil
+}
 
-// Kill cuts the power. A guest that is off is ErrOff.
+// Kill cuts the power: what the guest did not flush to its disk is lost. A guest
+// that is off is ErrOff.
 func (g *Guest) Kill() error {
 	if !g.box.Running() {
 		return ErrOff
@@ -182,8 +190,13 @@ func (g *Guest) remove() {
 	g.work.Wait()
 }
 
-// Snapshot saves the disk, and with memory what runs, if the guest is on. A name
-// that is taken is fs.ErrExist. The guest goes on.
+// Flush brings to the disk what the guest wrote, as a container's host has it at
+// any time.
+func (g *Guest) Flush() { g.box.Flush() }
+
+// Snapshot saves the disk, as far as it is flushed, and with memory all of it and
+// what runs, if the guest is on. A name that is taken is fs.ErrExist. The guest
+// goes on.
 func (g *Guest) Snapshot(name string, memory bool) error {
 	g.own.Lock()
 	defer g.own.Unlock()

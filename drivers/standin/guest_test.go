@@ -3,6 +3,7 @@ package standin_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os/exec"
@@ -159,7 +160,7 @@ func TestSeedDisk(t *testing.T) {
 		if args, ok := g.Listens(); !ok || args != "port /dev/ttyS1" {
 			t.Errorf("%s boot: the service runs with %q, %v; want port /dev/ttyS1", boot, args, ok)
 		}
-		if err := g.Kill(); err != nil {
+		if err := g.Shutdown(); err != nil {
 			t.Error(err)
 		}
 		select {
@@ -176,8 +177,8 @@ func TestSeedDisk(t *testing.T) {
 	}
 }
 
-// TestPower proves what each way to stop keeps: the disk always, memory only in
-// a snapshot that has it.
+// TestPower proves what each way to stop keeps: the disk always, as far as it was
+// flushed, and memory only in a snapshot that has it.
 func TestPower(t *testing.T) {
 	g, tool := execHost(t)
 	run := func(line string) string {
@@ -189,7 +190,7 @@ func TestPower(t *testing.T) {
 		return r.Text()
 	}
 	look := "cat /srv/disk; cat /run/memory /tmp/memory 2>/dev/null; pgrep -f 'sleep 1000' >/dev/null && echo sleeps; true"
-	run("echo one >/srv/disk; echo run >/run/memory; echo tmp >/tmp/memory; nohup sleep 1000 >/dev/null 2>&1 &")
+	run("echo one >/srv/disk; echo run >/run/memory; echo tmp >/tmp/memory; nohup sleep 1000 >/dev/null 2>&1 & sync")
 	boot := run("cat /proc/sys/kernel/random/boot_id")
 	if err := g.Snapshot("with", true); err != nil {
 		t.Fatal(err)
@@ -197,7 +198,7 @@ func TestPower(t *testing.T) {
 	if err := g.Snapshot("without", false); err != nil {
 		t.Fatal(err)
 	}
-	run("echo two >/srv/disk")
+	run("echo two >/srv/disk; sync; echo lost >/srv/disk")
 	if err := g.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +228,13 @@ func TestPower(t *testing.T) {
 	}
 	if got := run(look); got != "one" {
 		t.Errorf("without memory: got %q, want the disk only", got)
+	}
+	run("echo three >/srv/disk")
+	if err := errors.Join(g.Shutdown(), g.Start()); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(look); got != "three" {
+		t.Errorf("after a shutdown: got %q, want what was written", got)
 	}
 }
 
