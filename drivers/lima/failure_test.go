@@ -34,13 +34,19 @@ func TestProbeSaysWhy(t *testing.T) {
 	}
 }
 
-// TestSweepWithoutLima proves that a host that lost its Lima can be swept all the
-// same.
+// TestSweepWithoutLima proves that a host that lost its Lima says so in the way
+// that tells it from a failure.
 func TestSweepWithoutLima(t *testing.T) {
-	p := newPlayer(t, "2.2.0", typeQEMU)
-	p.host.Remove("limactl")
-	if n, err := p.driver().Sweep(t.Context(), "test"); n != 0 || err != nil {
-		t.Errorf("got %d, %v, want nothing to do", n, err)
+	for what, lose := range map[string]func(*player){
+		"removed": func(p *player) { p.host.Remove("limactl") },
+		"refuses": func(p *player) { p.host.Break("root") },
+	} {
+		p := newPlayer(t, "2.2.0", typeQEMU)
+		lose(p)
+		n, err := p.driver().Sweep(t.Context(), "test")
+		if u := (*vm.UnavailableError)(nil); n != 0 || !errors.As(err, &u) {
+			t.Errorf("%s: got %d, %v, want a *vm.UnavailableError", what, n, err)
+		}
 	}
 }
 

@@ -213,12 +213,19 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 
 // Sweep implements vm.Driver.
 func (d *driver) Sweep(ctx context.Context, owner string) (int, error) {
-	if _, err := d.tool.Path(); errors.Is(err, cli.ErrNotInstalled) {
-		return 0, nil
+	all, err := d.list(ctx)
+	if err != nil {
+		return 0, d.tool.Unavailable(err)
 	}
-	_, copies := cli.Sweep(ctx, copyOwner(owner), d.machines, d.destroy)
-	n, err := cli.Sweep(ctx, owner, d.machines, d.destroy)
-	return n, errors.Join(copies, err, d.sweepSnapshots(ctx, owner))
+	list := func(context.Context) (names []string, err error) {
+		for _, i := range all {
+			names = append(names, i.Name)
+		}
+		return names, nil
+	}
+	_, copies := cli.Sweep(ctx, copyOwner(owner), list, d.destroy)
+	n, err := cli.Sweep(ctx, owner, list, d.destroy)
+	return n, errors.Join(copies, err, d.sweepSnapshots(ctx, owner, all))
 }
 
 // copyOwner owns the copies that snapshots are without QEMU, so that their names

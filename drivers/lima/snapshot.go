@@ -226,11 +226,10 @@ func (m *machine) fork(ctx context.Context, name string, spec vm.Spec) (*machine
 
 // sweepSnapshots removes the snapshots that an owner left in instances that were
 // not its own.
-func (d *driver) sweepSnapshots(ctx context.Context, owner string) error {
-	all, err := d.list(ctx)
-	problems := []error{err}
+func (d *driver) sweepSnapshots(ctx context.Context, owner string, all []instance) error {
+	var problems []error
 	for _, i := range all {
-		if i.Type != typeQEMU {
+		if i.Type != typeQEMU || cli.Ours(i.Name) {
 			continue
 		}
 		tags, err := d.tags(ctx, i.Name)

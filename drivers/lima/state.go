@@ -72,16 +72,6 @@ func (d *driver) in(ctx context.Context, id, state string) error {
 	return err
 }
 
-// machines lists all instances.
-func (d *driver) machines(ctx context.Context) ([]string, error) {
-	all, err := d.list(ctx)
-	var names []string
-	for _, i := range all {
-		names = append(names, i.Name)
-	}
-	return names, err
-}
-
 // destroy removes an instance, whatever it does at the moment. What is not there
 // is fs.ErrNotExist.
 func (d *driver) destroy(ctx context.Context, id string) error {

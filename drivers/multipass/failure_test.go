@@ -32,13 +32,19 @@ func TestProbeSaysWhy(t *testing.T) {
 	}
 }
 
-// TestSweepWithoutMultipass proves that a host that lost its Multipass can be
-// swept all the same.
+// TestSweepWithoutMultipass proves that a host that lost its Multipass says so in the way
+// that tells it from a failure.
 func TestSweepWithoutMultipass(t *testing.T) {
-	p := newPlayer(t, "1.16.3")
-	p.host.Remove("multipass")
-	if n, err := p.driver().Sweep(t.Context(), "test"); n != 0 || err != nil {
-		t.Errorf("got %d, %v, want nothing to do", n, err)
+	for what, lose := range map[string]func(*player){
+		"removed": func(p *player) { p.host.Remove("multipass") },
+		"refuses": func(p *player) { p.host.Break("daemon") },
+	} {
+		p := newPlayer(t, "1.16.3")
+		lose(p)
+		n, err := p.driver().Sweep(t.Context(), "test")
+		if u := (*vm.UnavailableError)(nil); n != 0 || !errors.As(err, &u) {
+			t.Errorf("%s: got %d, %v, want a *vm.UnavailableError", what, n, err)
+		}
 	}
 }
 

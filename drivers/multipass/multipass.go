@@ -172,10 +172,12 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 
 // Sweep implements vm.Driver.
 func (d *driver) Sweep(ctx context.Context, owner string) (int, error) {
-	if _, err := d.tool.Path(); errors.Is(err, cli.ErrNotInstalled) {
-		return 0, nil
+	names, err := d.machines(ctx)
+	if err != nil {
+		return 0, d.tool.Unavailable(err)
 	}
-	err := d.sweepRest(ctx, owner)
-	n, sweepErr := cli.Sweep(ctx, owner, d.machines, d.destroy)
-	return n, errors.Join(err, sweepErr)
+	list := func(context.Context) ([]string, error) { return names, nil }
+	_, copies := cli.Sweep(ctx, copyOwner(owner), list, d.destroy)
+	n, err := cli.Sweep(ctx, owner, list, d.destroy)
+	return n, errors.Join(copies, err, d.sweepSnapshots(ctx, owner, names), unstageAll(owner))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -145,19 +146,25 @@ func (d *driver) destroy(ctx context.Context, what string) error {
 	return err
 }
 
-// sweepRest destroys what an owner left beside machines: the copies that forks
-// are made of, snapshots of machines that were not its own, images for the daemon.
-func (d *driver) sweepRest(ctx context.Context, owner string) error {
-	_, err := cli.Sweep(ctx, copyOwner(owner), d.machines, d.destroy)
-	problems := []error{err, unstageAll(owner)}
-	if h, err := d.host(ctx); err == nil && h.version.AtLeast(1, 13) && !h.lesser() {
-		all, err := d.snapshots(ctx)
-		problems = append(problems, err)
-		for _, s := range all {
-			instance, tag, _ := strings.Cut(s, ".")
-			if cli.Owned(owner, tag) && !cli.Owned(owner, instance) {
-				problems = append(problems, d.destroy(ctx, s))
-			}
+// sweepSnapshots destroys the snapshots that an owner left of instances that were
+// not its own.
+func (d *driver) sweepSnapshots(ctx context.Context, owner string, instances []string) error {
+	if !slices.ContainsFunc(instances, func(id string) bool { return !cli.Ours(id) }) {
+		return nil
+	}
+	h, err := d.host(ctx)
+	if err != nil {
+		return err
+	}
+	if _, none := h.lacks(vm.CapSnapshot); none {
+		return nil
+	}
+	all, err := d.snapshots(ctx)
+	problems := []error{err}
+	for _, s := range all {
+		id, tag, _ := strings.Cut(s, ".")
+		if cli.Owned(owner, tag) && !cli.Ours(id) {
+			problems = append(problems, cli.Gone(d.destroy(ctx, s)))
 		}
 	}
 	return errors.Join(problems...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"assay/vm"
@@ -81,6 +82,10 @@ func (v *Visit) Finish(limit time.Duration, undo func(context.Context) error) er
 	defer cancel()
 	return errors.Join(undo(ctx), os.RemoveAll(v.Spec.Dir))
 }
+
+// Ours reports whether a hypervisor's machine of that name is assay's, whoever
+// owns it.
+func Ours(name string) bool { return strings.HasPrefix(name, prefix) }
 
 // Gone takes no offence at what is not there any more.
 func Gone(err error) error {
