@@ -19,9 +19,9 @@ const (
 	socketPrefix  = "assay-" // of socket folders in a host's temporary folder
 )
 
-// makeFolder makes $1, which belongs to the machine $2 and to no other. QEMU may
-// pass through it.
-const makeFolder = `set -e; mkdir -p "${1%/*}"; umask 077; mkdir -p "$1"; (set -C; echo "$2" >"$1/assay-domain") 2>/dev/null || exit 17; chmod 711 "$1"`
+// makeFolder makes $1, which belongs to the machine $2 and to no other, with the
+// mode $3.
+const makeFolder = `set -e; mkdir -p "${1%/*}"; umask 077; mkdir -p "$1"; (set -C; echo "$2" >"$1/assay-domain") 2>/dev/null || exit 17; chmod "$3" "$1"`
 
 // takeFile gives the file $1 the name $2 as well, or copies it there if it
 // cannot have two names or QEMU's user could not read it.
@@ -47,7 +47,11 @@ func (m *machine) settle(ctx context.Context) error {
 	if err := m.needs(ctx); err != nil {
 		return err
 	}
-	_, err := s.sh(ctx, nil, makeFolder, m.dir, m.name)
+	mode := "700"
+	if s.base != "" {
+		mode = "711" // another user's QEMU passes through
+	}
+	_, err := s.sh(ctx, nil, makeFolder, m.dir, m.name, mode)
 	if failed := (*cli.Error)(nil); errors.As(err, &failed) && failed.Exit == 17 {
 		return fmt.Errorf("%s: %w", m.dir, fs.ErrExist)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -285,18 +286,23 @@ func (s *site) hardware(spec vm.Spec) (hardware, error) {
 	return hw, hw.files()
 }
 
-// files checks that the image's files can be opened.
+// files makes the image's paths absolute and checks that they can be opened.
 func (hw *hardware) files() error {
 	img := &hw.Image
 	for _, path := range []*string{&img.Disk, &img.Kernel, &img.Initrd, &img.Seed} {
 		if *path == "" {
 			continue
 		}
-		f, err := os.Open(*path)
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(abs)
 		if err != nil {
 			return fmt.Errorf("image %s: %w", img.Name, err)
 		}
 		f.Close()
+		*path = abs
 	}
 	return nil
 }
