@@ -17,6 +17,8 @@ var (
 	errRoot = errors.New("Lima does not run as root") //nolint:staticcheck // a name
 )
 
+const listTemplates = "limactl create --list-templates lists the templates that there are"
+
 // complaints are what the command says when it fails. Names stand in quotes that
 // differ from version to version.
 var complaints = []cli.Pattern{
@@ -32,7 +34,10 @@ var complaints = []cli.Pattern{
 	{Text: "exiting, status=", Kind: cli.ErrFailed},
 	{Text: "does not exist, run", Kind: fs.ErrNotExist},
 	{Text: "lima.yaml: no such file", Kind: fs.ErrNotExist},
-	{Text: "not found", Kind: fs.ErrNotExist, Fix: "limactl create --list-templates lists the templates that there are"},
+	{Text: ".yaml` not found", Kind: fs.ErrNotExist, Fix: listTemplates},
+	{Text: `.yaml\" not found`, Kind: fs.ErrNotExist, Fix: listTemplates},
+	{Text: "` not found", Kind: fs.ErrNotExist},
+	{Text: `\" not found`, Kind: fs.ErrNotExist},
 	{Text: "is stopped, run", Kind: cli.ErrState},
 	{Text: "expected status", Kind: cli.ErrState},
 	{Text: "a running instance", Kind: cli.ErrState},

@@ -66,7 +66,7 @@ func (m *machine) why(ctx context.Context) error {
 	case i.Status == stateStopped:
 		return &vm.StoppedError{How: "the guest shut itself down (Lima says Stopped)"}
 	}
-	return fmt.Errorf("instance %s: got status %q %q, want %q: %w", m.id, i.Status, i.Errors, stateRunning, cli.ErrState)
+	return fmt.Errorf("instance %s: got status %q %v, want %q: %w", m.id, i.Status, i.Errors, stateRunning, cli.ErrState)
 }
 
 // start boots the instance. An adopted one's QEMU is its user's affair.

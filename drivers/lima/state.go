@@ -24,11 +24,11 @@ const (
 
 // An instance is what list says of one.
 type instance struct {
-	Name   string   `json:"name"`
-	Status string   `json:"status"`
-	Dir    string   `json:"dir"`
-	Type   string   `json:"vmType"`
-	Errors []string `json:"errors"`
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Dir    string `json:"dir"`
+	Type   string `json:"vmType"`
+	Errors []any  `json:"errors"` // for messages
 }
 
 // list asks for all instances. Lima's own choice of one fails in words that differ.
@@ -67,7 +67,7 @@ func (d *driver) info(ctx context.Context, id string) (instance, error) {
 func (d *driver) in(ctx context.Context, id, state string) error {
 	i, err := d.info(ctx, id)
 	if err == nil && i.Status != state {
-		err = fmt.Errorf("instance %s: got status %q %q, want %q: %w", id, i.Status, i.Errors, state, cli.ErrState)
+		err = fmt.Errorf("instance %s: got status %q %v, want %q: %w", id, i.Status, i.Errors, state, cli.ErrState)
 	}
 	return err
 }

@@ -25,15 +25,19 @@ const (
 
 // An instance is what info says of one.
 type instance struct {
-	State string                       `json:"state"`
-	Disks map[string]map[string]string `json:"disks"`
+	State string          `json:"state"`
+	Disks json.RawMessage `json:"disks"`
 }
 
 // used is how many bytes of its disks the guest uses; 0 if that is not known.
 func (i instance) used() int64 {
+	var disks map[string]struct{ Used string }
+	if json.Unmarshal(i.Disks, &disks) != nil {
+		return 0
+	}
 	var sum int64
-	for _, d := range i.Disks {
-		if n, err := strconv.ParseInt(d["used"], 10, 64); err == nil {
+	for _, d := range disks {
+		if n, err := strconv.ParseInt(d.Used, 10, 64); err == nil {
 			sum += n
 		}
 	}
