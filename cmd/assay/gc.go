@@ -14,6 +14,7 @@ import (
 	"assay/drivers/all"
 	"assay/engine"
 	"assay/results"
+	"assay/vm"
 )
 
 func (a *app) gcCommand() *cobra.Command {
@@ -36,6 +37,13 @@ old report folders go too ("assay report" can write them again).`,
 func (a *app) gc(ctx context.Context, older time.Duration) error {
 	saved, freed, err := a.freeImages()
 	errs := []error{a.gcRuns(ctx), err}
+	for _, d := range a.drivers() {
+		if t, ok := d.(vm.Trimmer); ok {
+			n, err := t.Trim(ctx)
+			freed += n
+			errs = append(errs, err)
+		}
+	}
 	freed += diskUsage(filepath.Join(a.home, "proofs"))
 	errs = append(errs, a.sweepScratch(ctx, a.drivers()))
 	freed -= diskUsage(filepath.Join(a.home, "proofs"))

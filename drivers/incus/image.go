@@ -166,8 +166,8 @@ func (d *driver) workDir() string {
 // unusedFor is how long an image that nobody used stays.
 const unusedFor = 7 * 24 * time.Hour
 
-// Trim removes the images that this driver made and nobody used for a week, and
-// returns the bytes that they took on the server.
+// Trim implements vm.Trimmer: images that this driver made go when nobody used
+// them for a week.
 func (d *driver) Trim(ctx context.Context) (int64, error) { return d.trim(ctx, unusedFor) }
 
 func (d *driver) trim(ctx context.Context, age time.Duration) (int64, error) {

@@ -44,6 +44,7 @@ var (
 	_ vm.Carder  = (*driver)(nil)
 	_ vm.Catalog = (*driver)(nil)
 	_ vm.Adopter = (*driver)(nil)
+	_ vm.Trimmer = (*driver)(nil)
 )
 
 // New returns the driver.
