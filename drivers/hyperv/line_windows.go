@@ -24,9 +24,8 @@ type address struct {
 
 var connectCall = windows.NewLazySystemDLL("ws2_32.dll").NewProc("connect")
 
-// connect opens a Hyper-V socket. The guest answers at once, or nobody is there:
-// ctx need not interrupt it.
-func connect(_ context.Context, id string, port uint32) (net.Conn, error) {
+// connect opens a Hyper-V socket.
+func connect(ctx context.Context, id string, port uint32) (net.Conn, error) {
 	to := address{Family: familyHyperV}
 	var err error
 	if to.Machine, err = windows.GUIDFromString("{" + id + "}"); err != nil {
@@ -44,7 +43,13 @@ func connect(_ context.Context, id string, port uint32) (net.Conn, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	if r, _, errno := connectCall.Call(uintptr(s), uintptr(unsafe.Pointer(&to)), unsafe.Sizeof(to)); r != 0 {
+	// To close the socket is all that interrupts the call.
+	stop := context.AfterFunc(ctx, func() { windows.Closesocket(s) })
+	r, _, errno := connectCall.Call(uintptr(s), uintptr(unsafe.Pointer(&to)), unsafe.Sizeof(to))
+	switch ended := !stop(); {
+	case ended:
+		return nil, context.Cause(ctx)
+	case r != 0:
 		windows.Closesocket(s)
 		return nil, os.NewSyscallError("connect", errno)
 	}

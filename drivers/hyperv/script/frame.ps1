@@ -1,7 +1,7 @@
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
-[Console]::OutputEncoding = New-Object Text.UTF8Encoding $false
+try { [Console]::OutputEncoding = New-Object Text.UTF8Encoding $false } catch { } # without a console there is none to set
 
 # Answer says one value, in a form that no code page, banner or warning can spoil.
 function Answer($value) {
