@@ -364,6 +364,8 @@ func (p *player) exec(c *standin.Call) int {
 		return c.Fail(1, "Error: Virtual machine not found.")
 	case rest[0] != "--cmd" || len(rest) < 2:
 		return p.unknown(c)
+	case c.Host.Broken() == "silent":
+		return 0
 	case b.State != started:
 		return p.event(c, notRunning)
 	case !b.Agent || c.Host.Broken() == "tools":
@@ -418,7 +420,7 @@ func (p *player) save(c *standin.Call, g *standin.Guest, b *box, more []string) 
 	}
 	if c.Host.Broken() != "lying" {
 		id := uuid()
-		if err := g.Snapshot(id, true); err != nil {
+		if err := g.Snapshot(id, c.Host.Broken() != "cold"); err != nil {
 			return c.Fail(1, "Error: %v", err)
 		}
 		for taken := slices.Collect(maps.Values(b.Names)); slices.Contains(taken, name); {

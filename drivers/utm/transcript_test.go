@@ -208,11 +208,30 @@ func TestExec(t *testing.T) {
 	if err := g.Put(t.Context(), []byte("all of it"), "/tmp/x", 0o600); err == nil {
 		t.Error("half a file passes for all of it")
 	}
-	p.host.Break("tools")
-	if _, err := g.Exec(t.Context(), []string{"true"}, nil); !errors.Is(err, cli.ErrNoTools) {
-		t.Errorf("without the agent: got %v, want cli.ErrNoTools", err)
+	for _, mode := range []string{"tools", "silent"} {
+		p.host.Break(mode)
+		if _, err := g.Exec(t.Context(), []string{"true"}, nil); !errors.Is(err, cli.ErrNoTools) {
+			t.Errorf("%s: got %v, want cli.ErrNoTools", mode, err)
+		}
 	}
 	p.host.Break("")
+	must(t, m.Close())
+}
+
+// TestLies proves that neither a snapshot that is not there, nor one without the
+// memory, nor a full disk passes for a snapshot, and that the machine goes on.
+func TestLies(t *testing.T) {
+	d, p := onMac(t, "5.0.6")
+	m, err := d.Launch(t.Context(), ask(t, "one"))
+	must(t, err)
+	for mode, want := range map[string]string{"lying": "with the memory", "cold": "with the memory", "full": "no space left"} {
+		p.host.Break(mode)
+		if err := m.(vm.Snapshotter).Snapshot(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", mode, err, want)
+		}
+	}
+	p.host.Break("")
+	must(t, m.(*machine).ready(t.Context()))
 	must(t, m.Close())
 }
 
