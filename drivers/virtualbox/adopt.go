@@ -134,7 +134,7 @@ func (m *machine) leave(ctx context.Context) error {
 		errs = append(errs, m.hold(ctx, false))
 	}
 	if v.inside && (s == paused || s == running) {
-		errs = append(errs, cli.Unserve(ctx, v.control), cli.Leave(ctx, v.control), m.shutDown(ctx))
+		errs = append(errs, cli.Depart(ctx, v.control), m.shutDown(ctx))
 	}
 	errs = append(errs, m.d.powerOff(ctx, m.id), m.forgetSnapshots(ctx))
 	errs = append(errs, m.putBack(ctx))

@@ -137,7 +137,7 @@ func (m *machine) leave(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	if on && v.inside {
-		errs = append(errs, cli.Unserve(ctx, v.tools), cli.Leave(ctx, v.tools))
+		errs = append(errs, cli.Depart(ctx, v.tools))
 		soft, cancel := context.WithTimeout(ctx, shutdownLimit)
 		_, _ = m.p.run(soft, "stop", m.vmx, "soft") // who does not listen loses the power
 		cancel()

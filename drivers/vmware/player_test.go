@@ -248,6 +248,10 @@ func (s *studio) stop(r vmrun) int {
 	if !g.Running() || get[bool](g, "suspended") {
 		return complain(r.Call, "The virtual machine is not powered on: "+r.vmx)
 	}
+	if slices.Contains(r.args, "soft") {
+		s.must(g.Shutdown())
+		return 0
+	}
 	s.must(g.Kill())
 	return 0
 }

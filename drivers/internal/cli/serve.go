@@ -36,6 +36,16 @@ func Unserve(ctx context.Context, g Guest) error {
 	return nil
 }
 
+// Depart takes the agent out of a guest that Serve and Enter put it into, and lets
+// the guest write that to its disk: its power may be cut next.
+func Depart(ctx context.Context, g Guest) error {
+	err := errors.Join(Unserve(ctx, g), Leave(ctx, g))
+	if _, flushed := g.Exec(ctx, []string{"sync"}, nil); flushed != nil {
+		err = errors.Join(err, flushed)
+	}
+	return err
+}
+
 // Account is the account of a guest that assay did not make, through which the
 // hypervisor's tools run commands there: root, or one with passwordless sudo.
 type Account struct{ User, Password string }
