@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -66,7 +67,8 @@ func startDaemon(t *testing.T, f flavour) *daemon {
 	if os.Getuid() != 0 {
 		drivertest.Skip(t, driverName, "the daemon needs root")
 	}
-	dir, err := os.MkdirTemp("", "assay-incus-") // not t.TempDir: a socket's path must be short
+	removeDead(t)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())) // not t.TempDir: a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +94,27 @@ func startDaemon(t *testing.T, f flavour) *daemon {
 	// A card that leads nowhere: tests need neither a bridge nor a firewall.
 	d.must("profile", "device", "add", "default", "eth0", "nic", "nictype=p2p", "name=eth0")
 	return d
+}
+
+// dirPrefix begins the names of folders of daemons, before the test's process.
+const dirPrefix = "assay-incus-"
+
+// removeDead removes the folders of tests that were killed. The kernel has taken
+// the rest.
+func removeDead(t *testing.T) {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"[0-9]*-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 func (d *daemon) state() string { return filepath.Join(d.dir, "state") }
@@ -136,16 +159,24 @@ func (d *daemon) end() {
 		d.init.Kill()
 		<-d.over
 	}
-	cgroups, _ := filepath.Glob("/sys/fs/cgroup/*/lxc.*." + "assay-*")
-	more, _ := filepath.Glob("/sys/fs/cgroup/lxc.*." + "assay-*")
-	for _, c := range append(cgroups, more...) {
+	for _, c := range cgroups("lxc.*.assay-*") {
 		d.t.Errorf("%s is left", c)
 		removeTree(c)
+	}
+	for _, c := range cgroups("lxc.pivot") { // where LXC's own processes go to die
+		_ = os.Remove(c) // other containers may need it
 	}
 	d.untraced()
 	if err := os.RemoveAll(d.dir); err != nil {
 		d.t.Error(err)
 	}
+}
+
+// cgroups lists those of a name in each hierarchy.
+func cgroups(name string) []string {
+	old, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	unified, _ := filepath.Glob("/sys/fs/cgroup/" + name)
+	return append(old, unified...)
 }
 
 // removeTree removes a cgroup and those below it.
