@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"assay/platform"
 	"assay/vm"
 )
 
@@ -16,20 +17,17 @@ const headroom = 64 << 20
 // larger than the host is a *vm.ResourceError. It knows the free space where
 // spec.Dir is; a hypervisor that keeps its disks elsewhere has its own say.
 func Fits(spec vm.Spec) error {
-	free, err := freeSpace(spec.Dir)
+	free, err := platform.FreeSpace(spec.Dir)
 	if err != nil {
 		return err
 	}
-	memory, available, err := memoryOfHost()
-	if err != nil {
-		return err
-	}
+	memory, available := platform.Memory() // 0 where the system does not say
 	switch disk := max(spec.Disk, headroom); {
 	case spec.CPUs > runtime.NumCPU():
 		return &vm.ResourceError{What: "cpus", Got: strconv.Itoa(spec.CPUs), Has: strconv.Itoa(runtime.NumCPU())}
-	case spec.Memory > memory:
+	case memory > 0 && spec.Memory > memory:
 		return &vm.ResourceError{What: "memory", Got: Bytes(spec.Memory), Has: Bytes(memory)}
-	case spec.Memory > available:
+	case memory > 0 && spec.Memory > available:
 		return &vm.ResourceError{What: "memory", Got: Bytes(spec.Memory), Has: Bytes(available) + " free of " + Bytes(memory)}
 	case disk > free:
 		return &vm.ResourceError{What: "disk", Got: Bytes(disk), Has: Bytes(free) + " free"}

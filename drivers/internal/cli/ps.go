@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"assay/platform"
 	"assay/vm"
 )
 
@@ -106,7 +107,7 @@ func Occupied(dir string) (int64, error) {
 		}
 		info, err := e.Info()
 		if err == nil {
-			sum += occupied(info)
+			sum += platform.Occupied(info)
 		}
 		return nil
 	})
