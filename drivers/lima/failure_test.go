@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"assay/drivers/internal/cli"
 	"assay/vm"
@@ -31,6 +32,24 @@ func TestProbeSaysWhy(t *testing.T) {
 		if !errors.As(err, &u) || !strings.Contains(u.Reason, c.want) || !strings.Contains(u.Fix, c.fix) {
 			t.Errorf("%s: got %v, want %q and %q", what, err, c.want, c.fix)
 		}
+	}
+}
+
+// TestHanging proves that a Lima that does not answer is given up, and that who
+// went away meanwhile is not told that there is none.
+func TestHanging(t *testing.T) {
+	p := newPlayer(t, "2.2.0", typeQEMU)
+	p.host.Break("hang")
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := p.driver().Probe(short)
+	if u := (*vm.UnavailableError)(nil); !errors.As(err, &u) || !strings.Contains(u.Reason, "deadline") {
+		t.Errorf("got %v, want a *vm.UnavailableError that says why", err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, leave)
+	if _, err = p.driver().Probe(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
 

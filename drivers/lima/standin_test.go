@@ -97,6 +97,8 @@ func warn(c *standin.Call, text string) {
 func (p *player) broken(c *standin.Call) (code int, broken bool) {
 	verb := c.Args[0]
 	switch mode := p.host.Broken(); {
+	case mode == "hang":
+		return c.Hang(), true
 	case mode == "root" && verb != "--version":
 		return c.Fail(1, "limactl: must not run as the root user"), true
 	case mode == "full" && (verb == "create" || verb == "clone"):

@@ -102,8 +102,8 @@ func (t *Tool) match(r Result) (Pattern, bool) {
 // Unavailable turns the error of a driver's first call into what Probe says.
 func (t *Tool) Unavailable(err error) error {
 	var e *Error
-	if !errors.As(err, &e) {
-		return err
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
+		return err // of a user who went away nothing follows
 	}
 	reason := fmt.Sprintf("%s: %v", t.Name, e.Kind)
 	switch {
