@@ -31,6 +31,7 @@ var (
 	_ vm.Driver  = (*driver)(nil)
 	_ vm.Carder  = (*driver)(nil)
 	_ vm.Adopter = (*driver)(nil)
+	_ vm.Trimmer = (*driver)(nil)
 )
 
 // New returns the VirtualBox driver.
@@ -117,6 +118,11 @@ func (d *driver) add(spec vm.Spec, n cli.Note) (*machine, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// Trim implements vm.Trimmer: converted disks go when nobody used them for a week.
+func (d *driver) Trim(ctx context.Context) (int64, error) {
+	return d.place.Trim(func(path string) { d.forget(ctx, "disk", path) })
 }
 
 // Sweep destroys the owner's machines: those that VirtualBox lists, and those of

@@ -36,6 +36,7 @@ var (
 	_ vm.Driver  = (*driver)(nil)
 	_ vm.Carder  = (*driver)(nil)
 	_ vm.Adopter = (*driver)(nil)
+	_ vm.Trimmer = (*driver)(nil)
 )
 
 // New returns the VMware driver.
@@ -116,6 +117,11 @@ func (d *driver) add(p *product, spec vm.Spec, template string) (*machine, error
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// Trim implements vm.Trimmer: templates go when nobody used them for a week.
+func (d *driver) Trim(context.Context) (int64, error) {
+	return d.place.Trim(func(string) {})
 }
 
 // Sweep destroys the owner's machines. VMware lists only those that run; the

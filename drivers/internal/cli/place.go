@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,38 +90,71 @@ func (p *Place) lock(path string) *sync.Mutex {
 	return p.making[path]
 }
 
-// forget removes what was not used for longest and lies below no machine, and
-// what a dead process left unfinished.
-func (p *Place) forget() error {
-	entries, err := os.ReadDir(p.keepDir())
-	if err != nil {
-		return err
+// unusedFor is how long what nobody uses stays, if there is room.
+const unusedFor = 7 * 24 * time.Hour
+
+// Trim removes what is kept, lies below no machine and was not used for a week,
+// and returns the bytes freed. before is told what goes.
+func (p *Place) Trim(before func(path string)) (freed int64, err error) {
+	idle, err := p.idle()
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // nothing was ever kept
 	}
-	used := map[string]bool{}
-	notes, err := p.notes()
-	if err != nil {
-		return err
-	}
-	for _, n := range notes {
-		used[filepath.Base(n.Base)] = true
-	}
-	ages := map[string]time.Time{}
-	var names []string
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || used[e.Name()] {
+	for _, k := range idle {
+		if time.Since(k.used) < unusedFor {
 			continue
 		}
-		if strings.Contains(e.Name(), partMark) && time.Since(info.ModTime()) < time.Hour {
-			continue // somebody may be at it
+		n, problem := Occupied(k.path)
+		before(k.path)
+		if problem = errors.Join(problem, os.RemoveAll(k.path)); problem == nil {
+			freed += n
 		}
-		names, ages[e.Name()] = append(names, e.Name()), info.ModTime()
+		err = errors.Join(err, problem)
 	}
-	slices.SortFunc(names, func(a, b string) int { return ages[b].Compare(ages[a]) })
-	for i, name := range names {
-		if i >= kept-1 || strings.Contains(name, partMark) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(p.keepDir(), name)))
+	return freed, err
+}
+
+// forget makes room for one more: it removes what was not used for longest, and
+// what a dead process left unfinished.
+func (p *Place) forget() error {
+	idle, err := p.idle()
+	for i, k := range idle {
+		if i >= kept-1 || strings.Contains(k.path, partMark) {
+			err = errors.Join(err, os.RemoveAll(k.path))
 		}
 	}
 	return err
+}
+
+// An idleThing is something that is kept, and on which no machine lies.
+type idleThing struct {
+	path string
+	used time.Time
+}
+
+// idle lists what is kept and not in use, most recently used first. What somebody
+// may still be making is not there.
+func (p *Place) idle() ([]idleThing, error) {
+	entries, err := os.ReadDir(p.keepDir())
+	if err != nil {
+		return nil, err
+	}
+	notes, err := p.notes()
+	if err != nil {
+		return nil, err
+	}
+	below := map[string]bool{}
+	for _, n := range notes {
+		below[filepath.Base(n.Base)] = true
+	}
+	var all []idleThing
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || below[e.Name()] || strings.Contains(e.Name(), partMark) && time.Since(info.ModTime()) < time.Hour {
+			continue
+		}
+		all = append(all, idleThing{filepath.Join(p.keepDir(), e.Name()), info.ModTime()})
+	}
+	slices.SortFunc(all, func(a, b idleThing) int { return b.used.Compare(a.used) })
+	return all, nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"assay/drivers/internal/cli"
 	"assay/vm"
@@ -55,6 +56,40 @@ func TestKeepMakesOnce(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "kept", "*"))
 	if err != nil || !slices.Contains(left, first) || len(left) > 10 {
 		t.Errorf("got %q, %v; want few, with the one that a machine lies on", left, err)
+	}
+}
+
+// TestTrim proves that what is kept goes when it was not used for long, unless a
+// machine lies on it.
+func TestTrim(t *testing.T) {
+	p, _ := place(t)
+	none := func(string) { t.Error("something goes") }
+	if freed, err := p.Trim(none); freed != 0 || err != nil {
+		t.Errorf("an empty place: got %d, %v", freed, err)
+	}
+	old := time.Now().Add(-8 * 24 * time.Hour)
+	var paths []string
+	for _, key := range []string{"old", "used", "new"} {
+		path, err := p.Keep(key, func(path string) error { return os.WriteFile(path, make([]byte, 1<<16), 0o600) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	err := errors.Join(os.Chtimes(paths[0], old, old), os.Chtimes(paths[1], old, old), p.Add("m", cli.Note{Base: paths[1]}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone []string
+	freed, err := p.Trim(func(path string) { gone = append(gone, path) })
+	if err != nil || freed < 1<<16 || !slices.Equal(gone, paths[:1]) {
+		t.Errorf("got %d bytes freed, %q gone, %v; want only the old one that nobody uses", freed, gone, err)
+	}
+	if _, err := os.Stat(paths[0]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if freed, err := p.Trim(none); freed != 0 || err != nil {
+		t.Errorf("again: got %d, %v", freed, err)
 	}
 }
 
