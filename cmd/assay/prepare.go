@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
 	"time"
 
@@ -109,11 +110,26 @@ func (a *app) prepareImages(ctx context.Context, env engine.Env, cells []assay.C
 			}
 			continue
 		}
+		if err := cannotBuild(runtime.GOOS, store, n); err != nil {
+			return err
+		}
 		if err := a.buildImage(ctx, store, n.image, n.driver, false); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cannotBuild says where else an image may come from on systems that build none.
+func cannotBuild(system string, store *images.Store, n need) error {
+	if _, err := store.Record(n.image); err == nil || system == "linux" {
+		return nil
+	}
+	err := fmt.Errorf("%s: no image, and they are built on Linux only: \"assay image import FILE --name %s\" takes a cloud image", n.image, n.image)
+	if _, fetches := n.driver.(vm.Catalog); fetches {
+		err = fmt.Errorf("%w; --image takes the names that %s has for its own, too", err, n.driver.Name())
+	}
+	return err
 }
 
 // buildImage makes one image and says what it is doing. There is nothing to say
