@@ -83,6 +83,8 @@ func (m *machine) giveBack(ctx context.Context) error {
 	}
 	if m.inside {
 		errs = append(errs, cli.Leave(ctx, tools{m}))
+		_, err := tools{m}.Exec(ctx, []string{"sync"}, nil) // the power may have to be cut
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, m.putBack(ctx))...)
 }

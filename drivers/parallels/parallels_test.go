@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -124,6 +125,28 @@ func TestAdoptInEveryState(t *testing.T) {
 		}
 		check()
 	})
+}
+
+// TestGuestEnds proves that a line that broke says that the guest is the cause,
+// on both kinds of line.
+func TestGuestEnds(t *testing.T) {
+	d, p := install(t)
+	p.have("Debian")
+	for name, img := range map[string]vm.Image{"exec": {Name: "template:Debian"}, "serial": cloudImage(t)} {
+		ask := spec(t, name)
+		ask.Image = img
+		m, err := d.Launch(t.Context(), ask)
+		must(t, err)
+		conn, err := m.Dial(t.Context())
+		must(t, err)
+		must(t, p.host.Guest(m.(*machine).name).Shutdown())
+		_, err = io.ReadAll(conn)
+		if stopped := (*vm.StoppedError)(nil); !errors.As(err, &stopped) {
+			t.Errorf("%s: got %v, want a *vm.StoppedError", name, err)
+		}
+		conn.Close()
+		must(t, m.Close())
+	}
 }
 
 // spec asks for a small machine of this test's.

@@ -89,7 +89,11 @@ func (p *player) stop(c *standin.Call, g *standin.Guest, b *box) int {
 	case how != "" && how != "--kill" && how != "--drop-state":
 		return p.unknown(c)
 	}
-	_ = g.Kill()
+	end := g.Kill
+	if len(c.Args) == 2 {
+		end = g.Shutdown
+	}
+	_ = end()
 	b.State = stopped
 	if c.Host.Broken() == "lying" {
 		return c.Fail(255, "Failed to stop the VM: Operation canceled") // it was seen to say so

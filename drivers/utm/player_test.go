@@ -306,7 +306,11 @@ func (p *player) stop(c *standin.Call, g *standin.Guest, b *box, more []string) 
 	if len(more) != 1 || !slices.Contains([]string{"--kill", "--force", "--request"}, more[0]) {
 		return p.unknown(c)
 	}
-	if err := g.Kill(); err != nil && more[0] != "--kill" {
+	end := g.Kill
+	if more[0] == "--request" {
+		end = g.Shutdown
+	}
+	if err := end(); err != nil && more[0] != "--kill" {
 		return p.event(c, notRunning)
 	}
 	b.State = stopped

@@ -95,5 +95,7 @@ func (m *machine) enter(ctx context.Context) error {
 func (m *machine) leave(ctx context.Context) error {
 	unit := path.Base(seed.UnitPath)
 	_, err := tools{m}.Exec(ctx, []string{"sh", "-c", "systemctl disable --now " + unit + "; rm -f " + seed.UnitPath + "; systemctl daemon-reload"}, nil)
-	return errors.Join(err, cli.Leave(ctx, tools{m}))
+	err = errors.Join(err, cli.Leave(ctx, tools{m}))
+	_, flushed := tools{m}.Exec(ctx, []string{"sync"}, nil) // the power may have to be cut
+	return errors.Join(err, flushed)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -65,4 +66,40 @@ func (p *player) existing(t testing.TB) (string, func()) {
 			t.Errorf("the users: got %q, %v, want no tester", users, err)
 		}
 	}
+}
+
+// TestAdoptAndSave proves that an adopted machine is as it was, though it was
+// saved meanwhile, and though its guest switched itself off.
+func TestAdoptAndSave(t *testing.T) {
+	d, p := onMac(t, "5.0.6")
+	for what, do := range map[string]func(vm.Machine, string) error{
+		"saved": func(m vm.Machine, _ string) error { return m.(vm.Snapshotter).Snapshot(t.Context(), "a") },
+		"held":  func(m vm.Machine, _ string) error { return m.(vm.Suspender).Suspend(t.Context()) },
+		"off":   func(_ vm.Machine, name string) error { return p.host.Guest(name).Shutdown() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			name, check := p.existing(t)
+			m, err := d.Adopt(t.Context(), name, vm.Spec{Name: "one", Owner: "o", Dir: t.TempDir()})
+			must(t, err)
+			must(t, do(m, name))
+			must(t, m.Close())
+			check()
+		})
+	}
+}
+
+// TestGuestEnds proves that a line that broke says that the guest is the cause.
+func TestGuestEnds(t *testing.T) {
+	d, p := onMac(t, "5.0.6")
+	m, err := d.Launch(t.Context(), ask(t, "one"))
+	must(t, err)
+	conn, err := m.Dial(t.Context())
+	must(t, err)
+	defer conn.Close()
+	must(t, p.host.Guest(m.(*machine).name).Shutdown())
+	_, err = io.ReadAll(conn)
+	if stopped := (*vm.StoppedError)(nil); !errors.As(err, &stopped) {
+		t.Errorf("got %v, want a *vm.StoppedError", err)
+	}
+	must(t, m.Close())
 }
