@@ -82,9 +82,7 @@ func (m *machine) giveBack(ctx context.Context) error {
 		errs = append(errs, m.pull(ctx, true))
 	}
 	if m.inside {
-		errs = append(errs, cli.Leave(ctx, tools{m}))
-		_, err := tools{m}.Exec(ctx, []string{"sync"}, nil) // the power may have to be cut
-		errs = append(errs, err)
+		errs = append(errs, cli.Depart(ctx, tools{m}))
 	}
 	return errors.Join(append(errs, m.putBack(ctx))...)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"assay/drivers/internal/cli"
+	"assay/guest"
 	"assay/vm"
 )
 
@@ -34,6 +35,9 @@ func (m *machine) save(ctx context.Context, name string) error {
 	if err := m.saved.Free(name); err != nil {
 		return err
 	}
+	if err := m.flush(ctx); err != nil {
+		return err
+	}
 	m.Cut()
 	r, err := m.d.do(ctx, cli.Call{Args: []string{"snapshot", m.uuid, "--name", savePrefix + name}, Limit: saveLimit})
 	if err != nil {
@@ -53,6 +57,25 @@ func (m *machine) save(ctx context.Context, name string) error {
 	}
 	return m.ready(ctx)
 }
+
+// flush lets the guest write to its disk what it has in memory: a fork boots from
+// the disk alone.
+func (m *machine) flush(ctx context.Context) error {
+	if m.socket == "" {
+		_, err := tools{m}.Exec(ctx, []string{"sync"}, nil)
+		return err
+	}
+	c, err := m.await(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Exec(ctx, guest.Command{Shell: "sync", User: "root", Timeout: flushLimit}, nil, nil, nil)
+	return err
+}
+
+// flushLimit bounds what a guest may take for that.
+const flushLimit = 2 * time.Minute
 
 // A saved state, as Parallels lists it.
 type savedState struct {

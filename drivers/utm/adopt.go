@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"assay/drivers/internal/cli"
 	"assay/vm"
 )
 
@@ -69,7 +70,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 func (m *machine) giveBack(ctx context.Context) error {
 	var errs []error
 	if m.inside {
-		errs = append(errs, m.wake(ctx), m.leave(ctx))
+		errs = append(errs, m.wake(ctx), cli.Depart(ctx, tools{m}))
 	}
 	for _, id := range m.saved.IDs() {
 		_, err := m.d.run(ctx, "snapshot", "delete", m.id, "--snapshot", id)

@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 
 	"assay/drivers/internal/cli"
-	"assay/seed"
 )
 
 // tools is the guest as QEMU's guest agent shows it.
@@ -84,18 +81,5 @@ func (m *machine) enter(ctx context.Context) error {
 	if err := cli.Enter(ctx, t, m.d.agents); err != nil {
 		return err
 	}
-	if err := t.Put(ctx, seed.Unit(), seed.UnitPath, 0o644); err != nil {
-		return err
-	}
-	_, err := t.Exec(ctx, []string{"sh", "-c", "systemctl daemon-reload && systemctl enable --now " + path.Base(seed.UnitPath)}, nil)
-	return err
-}
-
-// leave takes it out again.
-func (m *machine) leave(ctx context.Context) error {
-	unit := path.Base(seed.UnitPath)
-	_, err := tools{m}.Exec(ctx, []string{"sh", "-c", "systemctl disable --now " + unit + "; rm -f " + seed.UnitPath + "; systemctl daemon-reload"}, nil)
-	err = errors.Join(err, cli.Leave(ctx, tools{m}))
-	_, flushed := tools{m}.Exec(ctx, []string{"sync"}, nil) // the power may have to be cut
-	return errors.Join(err, flushed)
+	return cli.Serve(ctx, t, "")
 }

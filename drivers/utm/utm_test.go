@@ -57,7 +57,7 @@ func (p *player) existing(t testing.TB) (string, func()) {
 		if snapshots := g.Snapshots(); len(snapshots) > 0 {
 			t.Errorf("the machine has the snapshots %v, want none", snapshots)
 		}
-		for _, file := range []string{cli.AgentPath, seed.UnitPath} {
+		for _, file := range []string{cli.AgentPath, "/run/systemd/system/" + filepath.Base(seed.UnitPath)} {
 			if _, err := g.Read(file); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s: got %v, want it gone", file, err)
 			}
