@@ -24,7 +24,7 @@ func (d *driver) list(ctx context.Context) ([]cli.Listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseList(r.Text())
+	return parseList(string(r.Stdout))
 }
 
 // parseList reads lines "UUID STATUS NAME" below a heading. A name may have
