@@ -14,11 +14,8 @@ import (
 	"assay/vm"
 )
 
-// What is waited for in a machine that is not our own.
-const (
-	toolsLimit    = 3 * time.Minute  // until the Guest Additions let somebody in
-	shutdownLimit = 30 * time.Second // until the guest has shut down, after the power button
-)
+// shutdownLimit is how long a guest may take to shut down, after the power button.
+const shutdownLimit = 30 * time.Second
 
 // A visit is what is put into a machine of the user's, and must go again.
 type visit struct {
@@ -93,7 +90,7 @@ func (m *machine) enter(ctx context.Context) error {
 	if err := m.start(ctx); err != nil {
 		return err
 	}
-	if err := m.tools(ctx); err != nil {
+	if err := cli.Inhabited(ctx, v.control, fixTools, m.alive); err != nil {
 		return err
 	}
 	v.inside = true
@@ -108,19 +105,6 @@ func (m *machine) enter(ctx context.Context) error {
 		return err
 	}
 	return c.Close()
-}
-
-// tools waits until the Guest Additions let the account in.
-func (m *machine) tools(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, toolsLimit, fmt.Errorf("not there after %v: %w; %s", toolsLimit, cli.ErrNoTools, fixTools))
-	defer cancel()
-	return cli.Until(ctx, "the Guest Additions", func(ctx context.Context) (bool, error, error) {
-		_, err := m.user.control.Exec(ctx, []string{"true"}, nil)
-		if err == nil {
-			return true, nil, nil
-		}
-		return false, err, m.alive(ctx)
-	})
 }
 
 // leave takes out what was put in, and switches the machine off again.

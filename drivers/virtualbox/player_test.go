@@ -25,6 +25,9 @@ type box struct {
 	mu    sync.Mutex
 	media map[string]*medium // by path
 	count int                // of UUIDs
+
+	refused int    // times that the guest's tools let nobody in
+	enough  func() // called when a call hangs, and at the third refusal
 }
 
 // A medium is a disk that VirtualBox has open.
@@ -82,6 +85,7 @@ func (b *box) broken(c *standin.Call) (int, bool) {
 	case mode == "lying" && verb == "modifyvm":
 		return c.Fail(0, "VBoxManage: error: Invalid RAM size: 1 MB (must be in range [4, 2097152] MB)\nVBoxManage: error: Details: code NS_ERROR_INVALID_ARG (0x80070057), component SessionMachine, interface IMachine, callee nsISupports"), true
 	case mode == "hang" && verb == "startvm":
+		b.enough()
 		return c.Hang(), true
 	}
 	return 0, false

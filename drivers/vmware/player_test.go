@@ -24,6 +24,9 @@ type studio struct {
 	host *standin.Host
 	kind string // what is installed: ws, player
 	mu   sync.Mutex
+
+	refused int    // times that the guest's tools let nobody in
+	enough  func() // called when a call hangs, and at the third refusal
 }
 
 // newStudio installs vmrun, and the ps by which the host is asked what a
@@ -116,6 +119,7 @@ func (s *studio) broken(r vmrun, verb string) (int, bool) {
 	case mode == "canceled" && verb == "start":
 		return complain(r.Call, "The operation was canceled"), true
 	case mode == "hang" && verb == "start":
+		s.enough()
 		return r.Hang(), true
 	case mode == "tools" && verb == "captureScreen":
 		return complain(r.Call, "The VMware Tools are not running in the virtual machine: "+r.vmx), true
@@ -312,8 +316,10 @@ func (s *studio) tools(r vmrun) int {
 	case !g.Running():
 		return complain(r.Call, "The virtual machine is not powered on: "+r.vmx)
 	case s.host.Broken() == "tools":
+		s.refuse()
 		return complain(r.Call, "The VMware Tools are not running in the virtual machine: "+r.vmx)
 	case r.user == "" || r.password == "" || r.password != get[string](g, "password"):
+		s.refuse()
 		return complain(r.Call, "Invalid user name or password for the guest OS")
 	}
 	s.mu.Unlock()
@@ -344,6 +350,13 @@ func (s *studio) tools(r vmrun) int {
 		return complain(r.Call, "A file was not found")
 	}
 	return 0
+}
+
+// refuse counts how often nobody was let in.
+func (s *studio) refuse() {
+	if s.refused++; s.refused == 3 && s.enough != nil {
+		s.enough()
+	}
 }
 
 func (s *studio) deleteSnapshot(r vmrun) int {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"assay/seed"
 )
@@ -44,6 +45,31 @@ func Depart(ctx context.Context, g Guest) error {
 		err = errors.Join(err, flushed)
 	}
 	return err
+}
+
+// toolsLimit is how long a guest's tools may take until they let somebody in.
+const toolsLimit = 3 * time.Minute
+
+// Inhabited waits until the hypervisor's tools run a command in a guest that
+// boots. fix is what to do if they never do; alive says why the guest runs no more.
+func Inhabited(ctx context.Context, g Guest, fix string, alive func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, toolsLimit, fmt.Errorf("not there after %v: %w; %s", toolsLimit, ErrNoTools, fix))
+	defer cancel()
+	var last error // that was not the end of the wait itself
+	return Until(ctx, "the guest's tools", func(ctx context.Context) (bool, error, error) {
+		_, err := g.Exec(ctx, []string{"true"}, nil)
+		if err == nil {
+			return true, nil, nil
+		}
+		if ctx.Err() != nil {
+			return false, last, nil
+		}
+		last = err
+		if gone := alive(ctx); gone != nil && ctx.Err() == nil {
+			return false, last, gone
+		}
+		return false, last, nil
+	})
 }
 
 // Account is the account of a guest that assay did not make, through which the
