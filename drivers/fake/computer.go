@@ -125,7 +125,7 @@ func (c *Computer) powerOff() {
 
 // start does what a kernel and its init do.
 func (g *system) start(power context.Context) error {
-	g.procs, g.booted = newProcesses(), time.Now()
+	g.procs, g.booted, g.service = newProcesses(), time.Now(), nil
 	for _, volatile := range []string{"/run", "/tmp"} {
 		if err := errors.Join(g.disk.remove(volatile, true, 0), g.disk.mkdir(volatile, 0o755, 0)); err != nil {
 			return err
@@ -149,7 +149,9 @@ func (c *Computer) Off() {
 	defer c.mu.Unlock()
 	if c.on {
 		c.powerOff()
-		c.system.disk = c.flushedDisk()
+		g := c.system.clone(noPower()) // others still look at the old one
+		g.disk = c.flushedDisk()
+		c.system = g
 	}
 }
 
