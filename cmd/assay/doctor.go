@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"assay/engine"
 )
 
 // A check is one thing that a host needs, and what was found.
@@ -36,7 +38,8 @@ const (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	var fix, asJSON bool
+	var fix, asJSON, try bool
+	var driver, image string
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this host lacks, and mend it",
@@ -45,7 +48,8 @@ network, hypervisors, tools, images, results. Of each hypervisor it says whether
 can be used, why not, what to do, and whether assay's driver has met the real one
 or is known by stand-ins and transcripts only; docs/drivers.md has them side by
 side. With --fix what is missing is installed with apt-get, as root or with sudo;
-where neither is possible the command to type is printed.
+where neither is possible the command to type is printed. With --try a machine is
+made, and what tests do is done in it.
 
 Common troubles: a launch that asks for more than the host has says what would fit,
 and "assay run --fit" takes it. Files go into machines over the agent's line and not
@@ -55,6 +59,7 @@ line comes about on each hypervisor, and what to do where it does not.
 Exit codes: 0 assay can work here, 3 it cannot.`,
 		Example: `  assay doctor
   assay doctor --fix
+  assay doctor --try --driver libvirt
   assay doctor --json`,
 		Args: operands(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,6 +69,9 @@ Exit codes: 0 assay can work here, 3 it cannot.`,
 					return err
 				}
 				checks = a.examine(c.Context())
+			}
+			if try {
+				checks = append(checks, a.try(c.Context(), image, driver)...)
 			}
 			if err := a.printChecks(checks, asJSON); err != nil {
 				return err
@@ -76,6 +84,11 @@ Exit codes: 0 assay can work here, 3 it cannot.`,
 	}
 	c.Flags().BoolVar(&fix, "fix", false, "install what is missing")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&try, "try", false, "make a machine, run a command in it, copy a file in and out, save it and go back")
+	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` to try")
+	c.Flags().StringVar(&image, "image", engine.DefaultImage, "image to try it with")
+	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
+	must(c.RegisterFlagCompletionFunc("image", a.completeImages))
 	return c
 }
 

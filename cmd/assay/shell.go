@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,51 +75,22 @@ func (a *app) shellLive(ctx context.Context, l engine.Live, cmd guest.Command) e
 	return a.attach(ctx, c, cmd)
 }
 
-// shellFresh launches a machine for the shell. It is a run of its own, so that
-// what a killed shell leaves behind is swept.
+// shellFresh opens a shell in a machine made for it.
 func (a *app) shellFresh(ctx context.Context, image, driver string, spec vm.Spec, cmd guest.Command) (err error) {
 	d, err := a.driver(ctx, driver)
 	if err != nil {
 		return err
 	}
-	store, err := a.store()
-	if err != nil {
-		return err
-	}
-	if spec.Image, err = (imageSource{ctx, store, d}).Resolve(image); err != nil {
-		return err
-	}
-	scratch, done, err := a.scratch(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if spec.Dir, err = os.MkdirTemp(scratch, "shell-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(spec.Dir)
-	p := a.newProgress(image)
-	spec.Name, spec.Owner, spec.Network.Mode, spec.Progress = "shell", filepath.Base(spec.Dir), vm.NetworkNone, p.phase
-	m, err := d.Launch(ctx, spec)
-	p.close()
-	if err != nil {
-		return err
-	}
+	m, err := a.fresh(ctx, image, d, spec)
 	defer func() {
 		if closeErr := m.Close(); err == nil {
 			err = closeErr
 		}
 	}()
-	conn, err := m.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	c, err := guest.Connect(ctx, conn)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return a.attach(ctx, c, cmd)
+	return a.attach(ctx, m.client, cmd)
 }
 
 // attach runs a command in a guest, on this terminal if there is one. Its exit
