@@ -66,11 +66,16 @@ func initFailed(err error) bool {
 // settle waits for the end of the boot, and sees to it that the agent is there.
 func (m *machine) settle(ctx context.Context) error {
 	var said []byte
+	var early error
 	err := cli.Until(ctx, "waiting for the guest", func(ctx context.Context) (bool, error, error) {
 		var err error
 		said, err = m.Exec(ctx, []string{"sh", "-c", readyScript}, nil)
-		if errors.Is(err, cli.ErrNoTools) { // a virtual machine's own agent is not up yet
+		switch {
+		case errors.Is(err, cli.ErrNoTools): // a virtual machine's own agent is not up yet
+			early = err
 			return false, err, nil
+		case err != nil && early != nil:
+			err = fmt.Errorf("%w; before: %w", err, early)
 		}
 		return true, nil, err
 	})

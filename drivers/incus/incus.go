@@ -36,6 +36,9 @@ type driver struct {
 
 	patience time.Duration // with a guest that boots; 0: as its kind deserves
 
+	mu    sync.Mutex
+	known *server // the one that answered last
+
 	imports sync.Mutex // one image at a time: each takes gigabytes of the host's disk
 }
 
@@ -76,7 +79,7 @@ func (d *driver) Card() vm.Card {
 
 // Probe implements vm.Driver.
 func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
-	s, err := d.server(ctx)
+	s, err := d.ask(ctx)
 	if err != nil {
 		return vm.Info{}, err
 	}
@@ -109,6 +112,9 @@ func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
 		return nil, err
 	}
 	plan, err := s.plan(ctx, spec)
+	if errors.Is(err, cli.ErrDaemon) {
+		return nil, unavailable(s.tool, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -138,11 +138,10 @@ func wasBusy(err error) bool {
 // destroy removes an instance and its snapshots, whatever its state. One that is
 // gone is fs.ErrNotExist.
 func (s *server) destroy(ctx context.Context, name string) error {
-	if _, err := s.instance(ctx, name); err != nil {
-		return err
-	}
+	met := false
 	err := cli.Until(ctx, "the end of "+name, func(ctx context.Context) (bool, error, error) {
 		i, err := s.instance(ctx, name)
+		met = met || err == nil
 		if err == nil && i.Status != statusStopped {
 			err = s.set(ctx, name, "stop", true)
 		}
@@ -154,7 +153,7 @@ func (s *server) destroy(ctx context.Context, name string) error {
 		}
 		return true, nil, err
 	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !(met && errors.Is(err, fs.ErrNotExist)) {
 		return err
 	}
 	if _, err := s.instance(ctx, name); !errors.Is(err, fs.ErrNotExist) {

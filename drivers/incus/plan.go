@@ -98,12 +98,13 @@ func (s *server) config(spec vm.Spec) map[string]string {
 
 // fits compares spec with what the server's host has.
 func (s *server) fits(ctx context.Context, spec vm.Spec, pool string) error {
-	var host struct {
-		CPU    struct{ Total int }
-		Memory struct{ Total int64 }
-	}
-	if err := s.get(ctx, "/1.0/resources", &host); err != nil {
-		return err
+	switch {
+	case spec.CPUs > s.cpus:
+		return &vm.ResourceError{What: "cpus", Got: strconv.Itoa(spec.CPUs), Has: strconv.Itoa(s.cpus)}
+	case spec.Memory > s.memory:
+		return &vm.ResourceError{What: "memory", Got: cli.Bytes(spec.Memory), Has: cli.Bytes(s.memory)}
+	case spec.Disk == 0:
+		return nil
 	}
 	var disk struct {
 		Space struct{ Total, Used int64 }
@@ -111,13 +112,7 @@ func (s *server) fits(ctx context.Context, spec vm.Spec, pool string) error {
 	if err := s.get(ctx, "/1.0/storage-pools/"+url.PathEscape(pool)+"/resources", &disk); err != nil {
 		return err
 	}
-	free := disk.Space.Total - disk.Space.Used
-	switch {
-	case spec.CPUs > host.CPU.Total:
-		return &vm.ResourceError{What: "cpus", Got: strconv.Itoa(spec.CPUs), Has: strconv.Itoa(host.CPU.Total)}
-	case spec.Memory > host.Memory.Total:
-		return &vm.ResourceError{What: "memory", Got: cli.Bytes(spec.Memory), Has: cli.Bytes(host.Memory.Total)}
-	case disk.Space.Total > 0 && spec.Disk > free:
+	if free := disk.Space.Total - disk.Space.Used; disk.Space.Total > 0 && spec.Disk > free {
 		return &vm.ResourceError{What: "disk", Got: cli.Bytes(spec.Disk), Has: cli.Bytes(free) + " free in the storage pool " + pool}
 	}
 	return nil

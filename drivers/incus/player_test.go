@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"assay/drivers/internal/cli"
@@ -22,7 +23,9 @@ type player struct {
 	tool string
 	kind string // what the server's drivers can make
 
-	hold chan struct{} // a creation waits for it
+	hold    chan struct{} // a creation waits for it
+	refused func(times int)
+	refusal atomic.Int32
 }
 
 // newPlayer returns a host on which the driver finds tool and nothing else.
@@ -408,6 +411,7 @@ func (p *player) exec(c *standin.Call, name string, argv []string) int {
 	case g.Paused():
 		return p.fail(c, "Instance is frozen")
 	case p.host.Broken() == "tools":
+		p.refused(int(p.refusal.Add(1)))
 		return p.fail(c, "VM agent isn't currently running")
 	case slices.Equal(argv, []string{"sh", "-c", readyScript}):
 		if _, err := g.Read(cli.AgentPath); err == nil {

@@ -29,17 +29,33 @@ type server struct {
 	version string // Info.Version
 	kind    string // of the machines that it will make
 	why     string // it makes no virtual machines
+	cpus    int    // of its host
+	memory  int64
 }
 
 func (s *server) container() bool { return s.kind == typeContainer }
 
-// server asks the tools for their servers, and returns the first that answers.
-// If none does the error is about the one that is installed.
+// server returns the server that answered last, if any, else that of ask.
 func (d *driver) server(ctx context.Context) (*server, error) {
+	d.mu.Lock()
+	s := d.known
+	d.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	return d.ask(ctx)
+}
+
+// ask asks the tools for their servers, and returns the first that answers. If
+// none does the error is about the one that is installed.
+func (d *driver) ask(ctx context.Context) (*server, error) {
 	var first error
 	for _, tool := range d.tools {
 		s, err := open(ctx, tool)
 		if err == nil {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.known = s
 			return s, nil
 		}
 		if first == nil || errors.Is(first, cli.ErrNotInstalled) && !errors.Is(err, cli.ErrNotInstalled) {
@@ -73,6 +89,14 @@ func open(ctx context.Context, tool *cli.Tool) (*server, error) {
 	if err := s.choose(env.Driver); err != nil {
 		return nil, err
 	}
+	var host struct {
+		CPU    struct{ Total int }
+		Memory struct{ Total int64 }
+	}
+	if err := s.get(ctx, "/1.0/resources", &host); err != nil {
+		return nil, unavailable(tool, err)
+	}
+	s.cpus, s.memory = host.CPU.Total, host.Memory.Total
 	s.version = fmt.Sprintf("%s %s, %ss", map[bool]string{false: "Incus", true: "LXD"}[s.lxd], env.Version, strings.ReplaceAll(s.kind, "-", " "))
 	return s, nil
 }

@@ -139,7 +139,7 @@ func deletedMeanwhile(t *testing.T, d *driver) error {
 // the agent of Incus does not come up, and what to do about it.
 func TestTranscriptOfMissingTools(t *testing.T) {
 	d := replayed(t, "incus-no-tools")
-	d.patience = time.Second
+	d.patience = 3 * time.Second
 	_, err := d.Launch(t.Context(), transcribed(t, "m"))
 	var boot *vm.BootError
 	if !errors.As(err, &boot) || !errors.Is(err, cli.ErrNoTools) || !strings.Contains(err.Error(), "images:debian/12") {
