@@ -1,6 +1,6 @@
 -- Gives a machine that is stopped a line, or takes it: a user's other arguments
 -- of QEMU stay.
--- id, "add" or "remove", arguments of QEMU …
+-- id, "add" or "remove", arguments of QEMU ...
 on run argv
 	set ours to items 3 thru -1 of argv
 	tell application "UTM"
