@@ -138,7 +138,7 @@ func TestChild(t *testing.T) {
 	}
 	d := testDriver(t, uri)
 	d.cfg.Agents = func(arch string) ([]byte, error) { return os.ReadFile("assay-agent-" + arch) }
-	drivertest.Run(t, drivertest.Config{Driver: d, Image: img, Existing: func(t testing.TB) (string, func()) { return u.existing(t, uri) }})
+	drivertest.Run(t, drivertest.Config{Driver: d, Image: img, Timeout: rowMax, Existing: func(t testing.TB) (string, func()) { return u.existing(t, uri) }})
 }
 
 // rowEnd is the last line of a row of the suite.
