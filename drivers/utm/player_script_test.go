@@ -26,7 +26,7 @@ func (p *player) osascript(c *standin.Call) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, play := range plays {
-		script, err := os.ReadFile("script/" + name + ".applescript")
+		script, err := scripts.ReadFile("script/" + name + ".applescript")
 		if err == nil && bytes.Equal(script, text) {
 			return play(c, c.Args[1:])
 		}
