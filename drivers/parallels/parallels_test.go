@@ -31,6 +31,9 @@ func TestSuite(t *testing.T) {
 // TestSuiteOnCloudImage runs it on machines that have a seed disk and a serial
 // port, and no Parallels Tools.
 func TestSuiteOnCloudImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestSuite runs the same rows on the other kind of machine")
+	}
 	d, p := install(t)
 	drivertest.Run(t, drivertest.Config{
 		Driver: d, Ring: drivertest.StandIn, Image: cloudImage(t),

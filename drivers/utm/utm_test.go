@@ -27,6 +27,9 @@ func TestSuite(t *testing.T) {
 // TestSuiteOnTemplate runs it on clones of a user's virtual machine, in a version
 // that has none.
 func TestSuiteOnTemplate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestSuite runs the same rows on the other kind of machine")
+	}
 	d, p := onMac(t, "4.6.5")
 	p.have("Debian 13")
 	drivertest.Run(t, drivertest.Config{Driver: d, Ring: drivertest.StandIn, Image: vm.Image{Name: "template:Debian 13"}, Existing: p.existing})
