@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,8 @@ type daemon struct {
 	dir  string
 	init *os.Process
 	over chan struct{} // init was waited for
+
+	before []string // cgroups of others
 	tool *cli.Tool
 }
 
@@ -74,6 +77,7 @@ func startDaemon(t *testing.T, f flavour) *daemon {
 	}
 	d := &daemon{t: t, f: f, dir: dir, over: make(chan struct{})}
 	d.tool = &cli.Tool{Driver: driverName, Name: f.client, Errors: meanings("", ""), Env: []string{f.dirEnv + "=" + d.state()}}
+	d.before = cgroups("lxc.*.assay-*")
 	t.Cleanup(d.end)
 	if err := os.Chmod(dir, 0o711); err != nil { // containers' users go through it
 		t.Fatal(err)
@@ -99,8 +103,8 @@ func startDaemon(t *testing.T, f flavour) *daemon {
 // dirPrefix begins the names of folders of daemons, before the test's process.
 const dirPrefix = "assay-incus-"
 
-// removeDead removes the folders of tests that were killed. The kernel has taken
-// the rest.
+// removeDead removes the folders and empty cgroups of tests that were killed. The
+// kernel has taken the rest.
 func removeDead(t *testing.T) {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"[0-9]*-*"))
@@ -113,6 +117,11 @@ func removeDead(t *testing.T) {
 			if err := os.RemoveAll(dir); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+	for _, c := range cgroups("lxc.*.assay-*") {
+		if deserted(c) {
+			removeTree(c)
 		}
 	}
 }
@@ -160,8 +169,10 @@ func (d *daemon) end() {
 		<-d.over
 	}
 	for _, c := range cgroups("lxc.*.assay-*") {
-		d.t.Errorf("%s is left", c)
-		removeTree(c)
+		if !slices.Contains(d.before, c) {
+			d.t.Errorf("%s is left", c)
+			removeTree(c)
+		}
 	}
 	for _, c := range cgroups("lxc.pivot") { // where LXC's own processes go to die
 		_ = os.Remove(c) // other containers may need it
@@ -177,6 +188,19 @@ func cgroups(name string) []string {
 	old, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
 	unified, _ := filepath.Glob("/sys/fs/cgroup/" + name)
 	return append(old, unified...)
+}
+
+// deserted reports whether no process is in a cgroup or below it.
+func deserted(dir string) bool {
+	empty := true
+	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if e != nil && e.Name() == "cgroup.procs" {
+			pids, err := os.ReadFile(path)
+			empty = empty && err == nil && len(pids) == 0
+		}
+		return nil
+	})
+	return empty
 }
 
 // removeTree removes a cgroup and those below it.
