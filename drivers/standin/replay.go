@@ -32,7 +32,7 @@ func (h transcriptHeader) origin() string {
 	if h.Ring == "recorded" {
 		return "recorded on " + h.Version
 	}
-	return fmt.Sprintf("written from %s, %d points unconfirmed", h.From, len(h.Unconfirmed))
+	return fmt.Sprintf("written from %s, unconfirmed points: %d", h.From, len(h.Unconfirmed))
 }
 
 // A recordedCall is one further line of a transcript.

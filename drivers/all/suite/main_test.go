@@ -71,7 +71,7 @@ func TestTable(t *testing.T) {
 		pass assay/drivers/a TestReal/real/One
 		skip assay/drivers/a TestReal/real/Two
 		output assay/drivers/b TestS/stand-in drivertest.go:1: suite stand-in: b on B 3
-		output assay/drivers/b TestT replay.go:1: transcript testdata/x.jsonl: 7 calls written from a manual, 2 points unconfirmed
+		output assay/drivers/b TestT replay.go:1: transcript testdata/x.jsonl: 7 calls written from a manual, unconfirmed points: 2
 		pass assay/drivers/b TestT
 		output assay/drivers/b TestU replay.go:1: transcript testdata/y.jsonl: 1 calls recorded on B 3
 		fail assay/drivers/b TestU
@@ -79,13 +79,13 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"| row | a | b |\n", "| One | real | not run |\n", "| Two | – | not run |\n",
 		"| a | TestReal | real | A 1.2 | 1 | 1 |\n", "| b | TestS | stand-in | says it is B 3 | 0 | 0 |\n",
-		"| b | testdata/x.jsonl | 7 | written from a manual, 2 points unconfirmed |\n",
+		"| b | written from a manual | x (7, 2 unconfirmed) |\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%s\nwant a line %s", got, want)
 		}
 	}
-	if strings.Contains(got, "y.jsonl") {
+	if strings.Contains(got, "y (1)") {
 		t.Errorf("a transcript whose test failed is in the table")
 	}
 }

@@ -126,16 +126,35 @@ func (r *results) runs(b *strings.Builder, suites []suite) {
 	}
 }
 
-// replays lists each transcript that was replayed, and what it is worth.
+// replays lists what was replayed, by where it comes from: how often a transcript
+// was asked says nothing, what it is worth does.
 func (r *results) replays(b *strings.Builder) {
-	all := r.transcripts()
-	if len(all) == 0 {
+	type source struct{ driver, origin string }
+	var order []source
+	files := map[source][]string{}
+	for _, t := range r.transcripts() {
+		origin, doubts, _ := strings.Cut(t.origin, ", "+doubtful)
+		key := source{t.driver, strings.ReplaceAll(origin, "|", `\|`)}
+		if files[key] == nil {
+			order = append(order, key)
+		}
+		file := strings.TrimSuffix(path.Base(t.file), path.Ext(t.file)) + " (" + t.calls
+		if doubts != "" && doubts != "0" {
+			file += ", " + doubts + " unconfirmed"
+		}
+		files[key] = append(files[key], file+")")
+	}
+	if len(order) == 0 {
 		return
 	}
-	b.WriteString("\n## The transcripts\n\n")
-	line(b, []string{"driver", "transcript", "calls", "origin"})
-	line(b, slices.Repeat([]string{"---"}, 4))
-	for _, t := range all {
-		line(b, []string{t.driver, t.file, t.calls, strings.ReplaceAll(t.origin, "|", `\|`)})
+	b.WriteString("\n## The transcripts\n\nThe number of calls in brackets, and of points that no source confirms.\n\n")
+	line(b, []string{"driver", "origin", "transcripts"})
+	line(b, slices.Repeat([]string{"---"}, 3))
+	for _, key := range order {
+		line(b, []string{key.driver, key.origin, strings.Join(files[key], ", ")})
 	}
 }
+
+// doubtful is the word before the number of a transcript's points that no source
+// confirms, as standin.Replay says it.
+const doubtful = "unconfirmed points: "
