@@ -60,7 +60,7 @@ type daemon struct {
 	over chan struct{} // init was waited for
 
 	before []string // cgroups of others
-	tool *cli.Tool
+	tool   *cli.Tool
 }
 
 // startDaemon starts a daemon with a storage pool, which lives as long as the
