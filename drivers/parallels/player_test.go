@@ -60,6 +60,10 @@ func (p *player) have(name string) *standin.Guest {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	boxes.Lock()
+	defer boxes.Unlock()
+	g.Lock()
+	defer g.Unlock()
 	b := newBox(filepath.Join(p.t.TempDir(), name+".pvm"))
 	b.Tools = true
 	b.Devices["hdd0"] = device{"size": "4096Mb"}
