@@ -11,12 +11,13 @@ AGENTS := $(AGENTS:%=cmd/assay/agent/assay-agent-%)
 
 # What the tests with real guests need, and which skips are failures.
 IMAGES    := debian-11 debian-12 debian-13
-MUST_RUN  ?= qemu,agent,tools,sqlite3,processes,xattrs
+MUST_RUN  ?= qemu,libvirt,agent,tools,sqlite3,processes,xattrs
 TESTFLAGS ?=
 
 # What tests use beyond what assay needs: firmware for UEFI guests, partitions and
-# file systems for the stand-in of a cloud image, and oracles.
-TEST_PACKAGES := ovmf cpio sqlite3 fdisk dosfstools mtools
+# file systems for the stand-in of a cloud image, oracles, and hypervisors.
+TEST_PACKAGES := ovmf cpio sqlite3 fdisk dosfstools mtools \
+                 libvirt-daemon-system libvirt-clients virtinst qemu-guest-agent
 AS_ROOT       := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := build
