@@ -11,13 +11,13 @@ AGENTS := $(AGENTS:%=cmd/assay/agent/assay-agent-%)
 
 # What the tests with real guests need, and which skips are failures.
 IMAGES    := debian-11 debian-12 debian-13
-MUST_RUN  ?= qemu,libvirt,agent,tools,sqlite3,processes,xattrs
+MUST_RUN  ?= qemu,libvirt,incus,agent,tools,sqlite3,processes,xattrs
 TESTFLAGS ?=
 
 # What tests use beyond what assay needs: firmware for UEFI guests, partitions and
 # file systems for the stand-in of a cloud image, oracles, and hypervisors.
 TEST_PACKAGES := ovmf cpio sqlite3 fdisk dosfstools mtools \
-                 libvirt-daemon-system libvirt-clients virtinst qemu-guest-agent
+                 libvirt-daemon-system libvirt-clients virtinst qemu-guest-agent btrfs-progs
 AS_ROOT       := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := build
@@ -46,8 +46,11 @@ test: build test-tools ## Run the whole suite, real VMs included, and install wh
 	bin/assay image build $(IMAGES)
 	ASSAY_MUST_RUN='$(MUST_RUN)' go test -p 1 -timeout 45m $(TESTFLAGS) ./...
 
+# Debian 12 has no Incus of its own, but LXD, which the same driver drives.
 test-tools:
-	@missing=; for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	@missing=; need() { for p; do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; }; \
+	need $(TEST_PACKAGES); \
+	dpkg -s incus-base >/dev/null 2>&1 || need lxd lxd-client; \
 	test -z "$$missing" || { echo "the tests need$$missing; installing"; \
 	  $(AS_ROOT) apt-get update -q && $(AS_ROOT) apt-get install -y -q --no-install-recommends $$missing; }
 
