@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"assay/drivers/internal/cli"
@@ -76,8 +78,12 @@ func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
 	return m.line.Take(cli.Explained(conn, func(ctx context.Context) error { return m.fate(ctx, began.PID) }))
 }
 
-// dying is how long a guest that ends takes from the end of its agent to its own.
-const dying = 5 * time.Second
+// How long a guest that ends takes from the end of its agent to its own: on a
+// busy host, as long as its init does not say that all is as ever.
+const (
+	dying    = 5 * time.Second
+	dyingMax = 30 * time.Second
+)
 
 // fate says what became of a machine whose line ended and whose guest's first
 // process was pid; nil if it lives on. While the server is at something with the
@@ -88,7 +94,7 @@ func (m *machine) fate(ctx context.Context, pid int) error {
 		ops, err := m.s.operations(ctx, m.id)
 		if err == nil && len(ops) == 0 {
 			err = m.ended(ctx, pid, somebody)
-			if err != nil || time.Since(began) > dying {
+			if lasted := time.Since(began); err != nil || lasted > dyingMax || lasted > dying && m.up(ctx) {
 				return err
 			}
 		}
@@ -102,6 +108,18 @@ func (m *machine) fate(ctx context.Context, pid int) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// upWords are what systemd says of a guest that is not about to end.
+var upWords = []string{"initializing", "starting", "running", "degraded", "maintenance"}
+
+// up reports whether the guest says that it is up: its word only makes a wait
+// shorter.
+func (m *machine) up(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, dying)
+	defer cancel()
+	said, _ := m.Exec(ctx, []string{"systemctl", "is-system-running"}, nil) // fails unless it is "running"
+	return slices.Contains(upWords, strings.TrimSpace(string(said)))
 }
 
 func (m *machine) ended(ctx context.Context, pid int, somebody bool) error {

@@ -138,7 +138,7 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"x":
 {{- if .Image.Seed}}
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw'/>
-      <source file='{{x .Image.Seed}}'>{{if .Label}}<seclabel model='dac' relabel='no'/>{{end}}</source>
+      <source file='{{x .Image.Seed}}'>{{if eq .Relabel "yes"}}<seclabel model='dac' relabel='no'/>{{end}}</source>
       <target dev='vdb' bus='virtio'/>
       <readonly/>
       <address type='pci' domain='0x0000' bus='0x00' slot='0x04' function='0x0'/>

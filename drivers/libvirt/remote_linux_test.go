@@ -160,12 +160,13 @@ func TestRemoteThatIsNotThere(t *testing.T) {
 	}
 	_, dm := systemDriver(t)
 	uri := serve(t, dm)
-	for name, tc := range map[string]struct{ uri, fix string }{
-		"no key":     {strings.Replace(uri, "/key", "/host", 1), "ssh-copy-id"},
-		"no server":  {strings.Replace(uri, "127.0.0.1:2", "127.0.0.1:1", 1), "by hand"},
-		"no libvirt": {strings.Replace(uri, "libvirt-sock", "nothing", 1), "libvirtd"},
+	// In this order: once one gets in, the others would share its connection.
+	for _, tc := range []struct{ name, uri, fix string }{
+		{"no key", strings.Replace(uri, "/key", "/host", 1), "ssh-copy-id"},
+		{"no server", strings.Replace(uri, "127.0.0.1:2", "127.0.0.1:1", 1), "by hand"},
+		{"no libvirt", strings.Replace(uri, "libvirt-sock", "nothing", 1), "libvirtd"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			_, err := testDriver(t, tc.uri).Probe(t.Context())
 			if !isUnavailable(err, tc.fix) {
 				t.Errorf("got %v, want a *vm.UnavailableError whose fix has %q", err, tc.fix)

@@ -173,6 +173,18 @@ func (m *machine) bootError(ctx context.Context, err error) error {
 	return &vm.BootError{Err: err, Console: tail}
 }
 
+// seeded waits until cloud-init is done with what a seed disk brought: else its
+// work on files, users and host keys would pass for that of the first command.
+func (m *machine) seeded(ctx context.Context, c *guest.Client, progress func(string)) error {
+	if m.hw.Image.Seed == "" {
+		return nil
+	}
+	if progress != nil {
+		progress("waiting for cloud-init")
+	}
+	return cli.CloudInit(ctx, c)
+}
+
 // grow gives the guest's root file system the room that its disk has beyond the
 // image's. A guest without the programs keeps the image's size.
 func (m *machine) grow(ctx context.Context, c *guest.Client) error {

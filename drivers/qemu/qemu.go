@@ -95,7 +95,9 @@ func (d *driver) coldBoot(ctx context.Context, t tools, hw hardware, spec vm.Spe
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	err = m.learn(ctx, c)
+	if err = m.seeded(ctx, c, spec.Progress); err == nil {
+		err = m.learn(ctx, c)
+	}
 	c.Close()
 	m.cut()
 	if err != nil {
