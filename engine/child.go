@@ -73,8 +73,9 @@ type remote struct {
 	spares map[int]func() // what to do when the room is needed
 }
 
-// orphanTime is how long a child whose parent died may take to close its machines.
-const orphanTime = closeTime + 10*time.Second
+// orphanTime is how long a child whose parent died may take to close its machines,
+// and to make what its user lent it what it was.
+const orphanTime = undoTime + closeTime + 10*time.Second
 
 // listen hears what the parent says.
 func (r *remote) listen(cancel context.CancelCauseFunc) {
