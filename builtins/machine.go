@@ -221,11 +221,15 @@ func (m *Machine) fail(ctx context.Context, err error) error {
 }
 
 // broken is an error of the line, with the end of the console. A guest that ends
-// its machine after commands ran in it was told to: that is the subject's doing,
-// and no way out of a grade.
+// its machine, or the agent in it, after commands ran in it was told to: that is
+// the subject's doing, and no way out of a grade.
 func (m *Machine) broken(err error) error {
-	if stopped := (*vm.StoppedError)(nil); m.ran.Load() && errors.As(err, &stopped) {
+	stopped := (*vm.StoppedError)(nil)
+	switch {
+	case m.ran.Load() && errors.As(err, &stopped):
 		return &engine.SubjectError{Err: fmt.Errorf("%s: the machine is gone: %w", m.name, stopped), Detail: m.consoleTail()}
+	case m.ran.Load() && errors.Is(err, guest.ErrStarted):
+		return &engine.SubjectError{Err: fmt.Errorf("%s: the guest killed assay's agent: %w", m.name, err), Detail: m.consoleTail()}
 	}
 	return &engine.InfraError{Err: fmt.Errorf("%s: agent: %w", m.name, err), Detail: m.consoleTail()}
 }

@@ -50,6 +50,7 @@ func (s *Session) Adopt(ctx context.Context, driver, name string, spec vm.Spec, 
 	if spec, err = s.outfit(spec); err != nil {
 		return nil, spec, errors.Join(err, found.lock.Close())
 	}
+	defer s.making.Done()
 	spec.CPUs, spec.Memory = 0, 0
 	own, err := s.adopt(ctx, a, driver, found, spec, undo)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,6 +65,7 @@ func (s *Session) Adopt(ctx context.Context, driver, name string, spec vm.Spec, 
 // adopt takes over a machine that nobody else uses.
 func (s *Session) adopt(ctx context.Context, a vm.Adopter, driver string, found *adoption, spec vm.Spec, undo bool) (*machine, error) {
 	started := s.announce(&spec, driver)
+	spec.Progress("going into it")
 	m, err := a.Adopt(ctx, found.name, spec)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("launch: %w", err), s.unmake(spec, started))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"assay"
@@ -17,7 +18,8 @@ import (
 // the parent has the result. When the parent dies in ends: then the machines are
 // closed, and ServeChild returns. The caller's process should do nothing else.
 func ServeChild(ctx context.Context, env Env, in io.Reader, out io.Writer) error {
-	signal.Ignore(os.Interrupt) // the parent says when to end
+	signal.Ignore(os.Interrupt)                             // the parent says when to end
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a parent that is gone is no reason to die: the machines are still there
 	p := newPipe(in, out)
 	first, err := p.receive()
 	if err != nil {
@@ -73,9 +75,10 @@ type remote struct {
 	spares map[int]func() // what to do when the room is needed
 }
 
-// orphanTime is how long a child whose parent died may take to close its machines,
-// and to make what its user lent it what it was.
-const orphanTime = undoTime + closeTime + 10*time.Second
+// orphanTime is how long a child whose parent died may take to end the launches
+// that go on, and to close its machines: those that its user lent it become what
+// they were.
+const orphanTime = undoTime + undoTime + closeTime + 10*time.Second
 
 // listen hears what the parent says.
 func (r *remote) listen(cancel context.CancelCauseFunc) {

@@ -68,7 +68,9 @@ func (s *Session) own(ctx context.Context, driver string, spec vm.Spec, template
 	if err != nil {
 		return nil, spec, err
 	}
+	defer s.making.Done()
 	started := s.announce(&spec, driver)
+	spec.Progress("waiting for processors and memory")
 	if err := s.reserve(ctx, spec, template); err != nil {
 		return nil, spec, fmt.Errorf("launch: %w", errors.Join(err, s.unmake(spec, started)))
 	}
@@ -103,7 +105,6 @@ func (s *Session) announce(spec *vm.Spec, driver string) (started func()) {
 			_ = writeLive(s.ledger(l.Name), l)
 		}
 	}
-	spec.Progress("waiting for processors and memory")
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
@@ -151,8 +152,17 @@ func (s *Session) Accel(driver string) string {
 // Unwrap lets vm.As find what the driver's machine can do.
 func (m *machine) Unwrap() vm.Machine { return m.Machine }
 
-// outfit fills in what the engine decides about a machine.
-func (s *Session) outfit(spec vm.Spec) (vm.Spec, error) {
+// outfit fills in what the engine decides about a machine. After it, the launch
+// goes on until the caller says s.making.Done.
+func (s *Session) outfit(spec vm.Spec) (_ vm.Spec, err error) {
+	if err := s.beginLaunch(); err != nil {
+		return spec, err
+	}
+	defer func() {
+		if err != nil {
+			s.making.Done()
+		}
+	}()
 	name, err := s.machineName(spec)
 	if err != nil {
 		return spec, err
@@ -164,6 +174,33 @@ func (s *Session) outfit(spec vm.Spec) (vm.Spec, error) {
 		return spec, &InfraError{Err: fmt.Errorf("launch: %w", err)}
 	}
 	return spec, nil
+}
+
+// beginLaunch counts a launch among those that go on.
+func (s *Session) beginLaunch() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return fmt.Errorf("launch: the test is over: %w", context.Canceled)
+	}
+	s.making.Add(1)
+	return nil
+}
+
+// lastLaunch lets no launch begin and waits for those that go on: they were
+// cancelled, and a machine that comes up all the same is closed like the others.
+func (s *Session) lastLaunch() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	over := make(chan struct{})
+	go func() { s.making.Wait(); close(over) }()
+	select {
+	case <-over:
+		return nil
+	case <-time.After(undoTime):
+		return fmt.Errorf("close: a launch goes on %s after it was cancelled", undoTime)
+	}
 }
 
 // maxMachines bounds the machines of one cell.
@@ -256,6 +293,7 @@ func (s *Session) Listen(m vm.Machine) (net.Listener, error) {
 
 // closeMachines destroys every machine of the session, at the same time.
 func (s *Session) closeMachines() error {
+	late := s.lastLaunch()
 	s.mu.Lock()
 	machines := s.machines
 	s.machines = nil
@@ -264,7 +302,7 @@ func (s *Session) closeMachines() error {
 	for _, m := range machines {
 		go func() { errs <- s.closeMachine(m) }()
 	}
-	var all []error
+	all := []error{late}
 	for range machines {
 		all = append(all, <-errs)
 	}
@@ -291,7 +329,7 @@ func (s *Session) closeMachine(m *machine) error {
 	}
 	s.letGo(m)
 	if err != nil {
-		return fmt.Errorf("close: %s: %w", m.spec.Name, err)
+		return fmt.Errorf("close: %s (%s): %w; \"assay gc\" tries again", m.spec.Name, m.ID(), err)
 	}
 	return errors.Join(os.RemoveAll(m.spec.Dir), os.Remove(s.ledger(m.spec.Name)))
 }

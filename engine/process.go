@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func runInChild(ctx context.Context, env Env, argv []string, j job, s *seat) *as
 		err = w.follow(ctx, p, j)
 	}
 	if err == nil {
-		return w.done.cell()
+		return finished(env, j, w.done.cell())
 	}
 	swept, sweepErr := sweepOwner(env, j)
 	if sweepErr != nil {
@@ -138,17 +139,50 @@ func runInChild(ctx context.Context, env Env, argv []string, j job, s *seat) *as
 	c := &w.cell
 	c.Verdict, c.Failure = judge(context.Background(), c, err)
 	if swept > 0 {
-		c.Failure.Detail += fmt.Sprintf("\nmachines that it left, and that are destroyed now: %d", swept)
+		c.Failure.Detail += sweptText(swept)
 	}
 	c.Seconds = seconds(c.Started)
 	s.event(cellEnd(c))
 	return c
 }
 
+// finished returns the cell of a child that ended in order. What it could not
+// close is tried once more; else Collect will.
+func finished(env Env, j job, c *assay.Cell) *assay.Cell {
+	if len(ledgers(filepath.Join(env.StateDir, "run", j.owner()))) == 0 {
+		return c
+	}
+	swept, _ := sweepOwner(env, j) // that it could not be closed, the cell says
+	if c.Failure != nil && swept > 0 {
+		c.Failure.Detail += sweptText(swept)
+	}
+	return c
+}
+
+func sweptText(n int) string {
+	return fmt.Sprintf("\nmachines that it left, and that are destroyed now: %d", n)
+}
+
 func sweepOwner(env Env, j job) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	return sweep(ctx, env.Drivers, env.StateDir, []string{j.owner()})
+	n, err := sweep(ctx, env.Drivers, env.StateDir, []string{j.owner()})
+	if err == nil {
+		err = closeBooks(filepath.Join(env.StateDir, "run", j.owner()))
+	}
+	return n, err
+}
+
+// closeBooks removes the ledgers of machines that are swept. Those of a user's own
+// stay: they tell that nobody gave the machines back.
+func closeBooks(dir string) error {
+	var errs []error
+	for _, file := range ledgers(dir) {
+		if l, err := readLive(file); err != nil || l.Existing == "" {
+			errs = append(errs, os.Remove(file))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // A watch is what a parent knows of a cell while a child runs it.
@@ -160,8 +194,9 @@ type watch struct {
 	cell assay.Cell // with the steps that ended
 }
 
-// cancelTime is how long a child may take to end after an interrupt.
-const cancelTime = 20 * time.Second
+// cancelTime is how long a child may take to end after an interrupt: as long as
+// one that has no parent any more.
+const cancelTime = orphanTime
 
 // follow gives the child its job and serves it until it has the result. ctx's
 // end is passed on.

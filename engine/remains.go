@@ -16,8 +16,7 @@ func Remains(stateDir, id string) (until time.Time, machines map[string][]assay.
 	machines = map[string][]assay.Machine{}
 	for _, dir := range append(cellDirs(run), run) {
 		until = latest(until, lastChange(dir))
-		ledgers, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*.json")) // the pattern is well-formed
-		for _, file := range ledgers {
+		for _, file := range ledgers(dir) {
 			if l, err := readLive(file); err == nil && l.Starting == "" {
 				machines[l.Cell] = append(machines[l.Cell], l.record())
 			}
@@ -30,8 +29,7 @@ func Remains(stateDir, id string) (until time.Time, machines map[string][]assay.
 // them back: what they were before, only their user can tell.
 func Abandoned(stateDir, id string) (all []Live) {
 	for _, dir := range cellDirs(filepath.Join(stateDir, "run", filepath.Base(id))) {
-		ledgers, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*.json")) // the pattern is well-formed
-		for _, file := range ledgers {
+		for _, file := range ledgers(dir) {
 			if l, err := readLive(file); err == nil && l.Existing != "" {
 				all = append(all, l)
 			}

@@ -75,13 +75,29 @@ func openRun(state, id string) (*runDir, error) {
 	return &runDir{path, lock}, nil
 }
 
-// close removes the run's folders, the one that is held last.
+// close removes the run's folders, the one that is held last. Those of cells that
+// could not close their machines stay, and the run's with them: then it is a dead
+// run, which Collect cleans up.
 func (d *runDir) close() error {
 	var errs []error
+	left := false
 	for _, cell := range cellDirs(d.path) {
+		if len(ledgers(cell)) > 0 {
+			left = true
+			continue
+		}
 		errs = append(errs, os.RemoveAll(cell))
 	}
-	return errors.Join(append(errs, os.RemoveAll(d.path), d.lock.Close())...)
+	if !left {
+		errs = append(errs, os.RemoveAll(d.path))
+	}
+	return errors.Join(append(errs, d.lock.Close())...)
+}
+
+// ledgers lists the books of the machines of the cell whose folder is dir.
+func ledgers(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*.json")) // the pattern is well-formed
+	return files
 }
 
 // cellDirs lists the folders of the cells of the run whose folder is path.
@@ -165,8 +181,7 @@ func sweep(ctx context.Context, drivers []vm.Driver, stateDir string, owners []s
 
 // hasUsed reports whether an owner has a machine of a driver in its books.
 func hasUsed(stateDir, owner, driver string) bool {
-	files, _ := filepath.Glob(filepath.Join(escapeGlob(stateDir), "run", owner, "*.json")) // the pattern is well-formed
-	return slices.ContainsFunc(files, func(file string) bool {
+	return slices.ContainsFunc(ledgers(filepath.Join(stateDir, "run", owner)), func(file string) bool {
 		l, err := readLive(file)
 		return err != nil || l.Driver == driver
 	})

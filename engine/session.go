@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"assay"
 	"assay/vm"
@@ -38,6 +40,9 @@ type Session struct {
 	seen     map[string]bool // names of artifacts
 	read     map[string]bool // names of parameters that the script asked for
 	placebos map[PlaceboQuery]*PlaceboHistory
+
+	making  sync.WaitGroup // launches that go on
+	closing bool           // none begins any more; with mu
 
 	beside     context.Context // of what runs beside the script; nil: nothing does
 	stopBeside func()
@@ -238,16 +243,20 @@ func (s *Session) Scratch(name string) (string, error) {
 }
 
 // Artifact keeps the file at path beside the results under name, which the
-// cell has not used yet. It returns the artifact's digest.
+// cell has not used yet. It returns the artifact's digest. A name that is not
+// UTF-8 is kept in quotes, as "out/a\xff": reports and results are text.
 func (s *Session) Artifact(name, path string) (string, error) {
 	digest, size, err := fileDigest(path)
 	if err != nil {
-		return "", &InfraError{Err: fmt.Errorf("artifact: %s: %w", name, err)}
+		return "", &InfraError{Err: fmt.Errorf("artifact: %q: %w", name, err)}
+	}
+	if !utf8.ValidString(name) {
+		name = strconv.Quote(name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen[name] {
-		return "", Scriptf("artifact: %s: the name is taken", name)
+		return "", Scriptf("artifact: %q: the name is taken", name)
 	}
 	s.seen[name] = true
 	s.cell.Files = append(s.cell.Files, assay.Artifact{Name: name, Digest: digest, Size: size, Path: path})

@@ -105,7 +105,7 @@ func subjects(c *assay.Cell) []string {
 // advice says what to do about a failure of a kind.
 var advice = map[assay.FailureKind]string{
 	assay.ScriptFailure:      `mend the script; "assay doc VERB" describes the verbs`,
-	assay.InfraFailure:       `this is not the subject's doing: look at the console, try "assay doctor", run again`,
+	assay.InfraFailure:       `this is no verdict on the subject: look at the console, try "assay doctor", run again`,
 	assay.InterruptedFailure: `run it again; what had finished is kept`,
 	assay.StoppedFailure:     `mend what failed; "assay run --lf" runs that alone`,
 }

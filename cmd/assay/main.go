@@ -33,13 +33,23 @@ func run() int {
 	return a.finish(err)
 }
 
-// interruptible returns a context that ends at the first SIGINT or SIGTERM, with
+// ends lists the signals that end assay: a terminal that is closed does, unless
+// nohup was told otherwise.
+func ends() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
+// interruptible returns a context that ends at the first signal of ends, with
 // engine.ErrInterrupted as its cause. The second ends the process at once:
 // hypervisors die with it, and the next run sweeps what is left.
 func interruptible(parent context.Context, stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, ends()...)
 	go func() {
 		if _, ok := <-signals; !ok {
 			return

@@ -59,8 +59,14 @@ state says what their launch is doing.`,
 }
 
 func (a *app) listLive(live []liveRow) error {
+	dead := engine.DeadRuns(a.home)
+	for _, id := range dead {
+		a.note("%s died; machines of it may still run: \"assay gc\" destroys them", id)
+	}
 	if len(live) == 0 {
-		a.note("no machine is alive")
+		if len(dead) == 0 {
+			a.note("no machine is alive")
+		}
 		return nil
 	}
 	var rows [][]any
