@@ -108,7 +108,7 @@ func (r *run) cells(ctx context.Context) {
 func (r *run) cell(ctx context.Context, j job) {
 	started := j.Cell
 	started.Started = time.Now()
-	r.keepRecord(func() error { return r.rec.StartCell(r.record.ID, &started) })
+	r.keepRecord(j.Cell.ID, func() error { return r.rec.StartCell(r.record.ID, &started) })
 	c := r.result(ctx, j, started)
 	r.mu.Lock()
 	r.record.Cells[j.Index-1] = c
@@ -116,7 +116,7 @@ func (r *run) cell(ctx context.Context, j job) {
 		r.failed++
 	}
 	r.mu.Unlock()
-	r.keepRecord(func() error { return r.rec.FinishCell(r.record.ID, c) })
+	r.keepRecord(j.Cell.ID, func() error { return r.rec.FinishCell(r.record.ID, c) })
 }
 
 // result runs one job here or in a child. A cell whose turn comes after the
@@ -161,13 +161,13 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// keepRecord calls the recorder. Its first error is remembered; cells go on,
-// for what they find is also in the returned record.
-func (r *run) keepRecord(f func() error) {
+// keepRecord calls the recorder for a cell. Its first error is remembered; cells
+// go on, for what they find is also in the returned record.
+func (r *run) keepRecord(cell string, f func() error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := f(); err != nil && r.broken == nil {
-		r.broken = err
+		r.broken = fmt.Errorf("%s: %w", cell, err)
 	}
 }
 

@@ -63,16 +63,17 @@ type keeping struct {
 }
 
 // An outcome is a finished cell. Paths holds the paths of its artifacts, which
-// the cell's own JSON leaves out.
+// the cell's own JSON leaves out: as bytes, for a guest may name a file in ways
+// that a string of JSON cannot hold.
 type outcome struct {
 	Cell  *assay.Cell `json:"cell"`
-	Paths []string    `json:"paths"`
+	Paths [][]byte    `json:"paths"`
 }
 
 func newOutcome(c *assay.Cell) *outcome {
 	o := &outcome{Cell: c}
 	for _, f := range c.Files {
-		o.Paths = append(o.Paths, f.Path)
+		o.Paths = append(o.Paths, []byte(f.Path))
 	}
 	return o
 }
@@ -80,7 +81,7 @@ func newOutcome(c *assay.Cell) *outcome {
 func (o *outcome) cell() *assay.Cell {
 	for i := range o.Cell.Files {
 		if i < len(o.Paths) {
-			o.Cell.Files[i].Path = o.Paths[i]
+			o.Cell.Files[i].Path = string(o.Paths[i])
 		}
 	}
 	return o.Cell

@@ -39,12 +39,20 @@ func (db *DB) place(digest string) (string, error) {
 func (db *DB) store(files []assay.Artifact) (kept []assay.Artifact, err error) {
 	for i := range files {
 		if failed := db.keep(&files[i]); failed != nil {
-			err = errors.Join(err, fmt.Errorf("results: artifact %s: %w", files[i].Name, failed))
+			err = errors.Join(err, fmt.Errorf("results: artifact %q: %w", files[i].Name, quoted(failed)))
 			continue
 		}
 		kept = append(kept, files[i])
 	}
 	return kept, err
+}
+
+// quoted keeps the name of a file out of an error's text as it is: a guest gave it.
+func quoted(err error) error {
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+		return fmt.Errorf("%s %q: %w", bad.Op, bad.Path, bad.Err)
+	}
+	return err
 }
 
 // keep moves one file into the store, after its bytes were compared with its
@@ -78,7 +86,7 @@ func verify(a *assay.Artifact) error {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, fmt.Errorf("%s: not a regular file", a.Path))
+		return errors.Join(err, fmt.Errorf("%q: not a regular file", a.Path))
 	}
 	hash := sha256.New()
 	n, err := io.Copy(hash, f)
@@ -86,7 +94,7 @@ func verify(a *assay.Artifact) error {
 		return err
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); got != a.Digest || n != a.Size {
-		return fmt.Errorf("%s: %d bytes with sha256 %s, wanted %d with %s", a.Path, n, got, a.Size, a.Digest)
+		return fmt.Errorf("%q: %d bytes with sha256 %s, wanted %d with %s", a.Path, n, got, a.Size, a.Digest)
 	}
 	return nil
 }

@@ -192,7 +192,7 @@ func TestBadArtifacts(t *testing.T) {
 	cell.Files = []assay.Artifact{changed, link, gone, good}
 	must(t, db.StartRun(assay.Run{ID: "r1", Started: day}))
 	err := db.FinishCell("r1", cell)
-	for _, name := range []string{"artifact changed: ", "artifact link: ", "artifact gone: "} {
+	for _, name := range []string{`artifact "changed": `, `artifact "link": `, `artifact "gone": open "` + gone.Path + `": `} {
 		expect(t, err, name)
 	}
 	got, err := db.Run("r1")
