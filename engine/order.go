@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -82,48 +83,23 @@ func falseLast(x, y bool) int {
 	return 1
 }
 
-// expected returns how long each job will take: its past, else the median of
-// those that have one, else the same for all.
-func expected(jobs []job, past map[string]assay.Past) []float64 {
-	var known []float64
-	for _, j := range jobs {
-		if s := past[j.Cell.ID].Seconds; s > 0 {
-			known = append(known, s)
-		}
-	}
-	usual := 1.0
-	if slices.Sort(known); len(known) > 0 {
-		usual = known[len(known)/2]
-	}
-	seconds := make([]float64, len(jobs))
-	for i, j := range jobs {
-		seconds[i] = cmp.Or(max(past[j.Cell.ID].Seconds, 0), usual)
-	}
-	return seconds
-}
-
 // A split says in which part of a plan each of its jobs is, from 1.
 type split []int
 
-// splitJobs shares jobs out so that the parts take about as long as each other:
-// the longest job that is left goes to the part that has least to do. The same
-// jobs with the same past are always split alike.
-func splitJobs(jobs []job, past map[string]assay.Past, parts int) split {
-	seconds := expected(jobs, past)
-	order := startOrder(jobs, nil, LastAny)
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(seconds[b], seconds[a]) })
-	load, count := make([]float64, parts), make([]int, parts)
+// splitJobs deals the jobs out, so that each part has as many as the others or
+// one more. Only the cells' names decide: what one part has recorded by the time
+// that another begins must not move a cell. They are dealt in the order of their
+// names' digests, or what is alike in the names, such as one image, would fall to
+// one part.
+func splitJobs(jobs []job, parts int) split {
+	order, digest := make([]int, len(jobs)), make([][sha256.Size]byte, len(jobs))
+	for i, j := range jobs {
+		order[i], digest[i] = i, sha256.Sum256([]byte(j.Cell.ID))
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(digest[a][:], digest[b][:]) })
 	to := make(split, len(jobs))
-	for _, i := range order {
-		least := 0
-		for k := range parts {
-			if cmp.Or(cmp.Compare(load[k], load[least]), cmp.Compare(count[k], count[least])) < 0 {
-				least = k
-			}
-		}
-		load[least] += seconds[i]
-		count[least]++
-		to[i] = least + 1
+	for n, i := range order {
+		to[i] = n%parts + 1
 	}
 	return to
 }
@@ -139,8 +115,8 @@ func (to split) part(jobs []job, part int) []job {
 	return mine
 }
 
-// mark names the split: shards that were split differently, since they know a
-// different past, together run some cells twice and others never.
+// mark names the split: shards of plans that differ, since one host has an image
+// that another lacks, together run some cells twice and others never.
 func (to split) mark(jobs []job) string {
 	sum := sha256.New()
 	for i, j := range jobs {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -34,58 +33,45 @@ func ids(jobs []job) (list []string) {
 }
 
 // TestShardsArePartition proves that every cell is in exactly one part, that the
-// parts keep the plan's order, and that no part has more to do than another by
-// more than one cell.
+// parts keep the plan's order, and that they differ by at most one cell.
 func TestShardsArePartition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		jobs, past := plans(t)
+		jobs, _ := plans(t)
 		parts := rapid.IntRange(1, 20).Draw(t, "parts")
-		to := splitJobs(jobs, past, parts)
-		cost := expected(jobs, past)
+		to := splitJobs(jobs, parts)
 		var all []string
-		low, high, longest := math.Inf(1), 0.0, 0.0
+		var sizes []int
 		for k := 1; k <= parts; k++ {
 			mine := to.part(jobs, k)
 			if !slices.IsSortedFunc(mine, func(a, b job) int { return slices.Index(ids(jobs), a.Cell.ID) - slices.Index(ids(jobs), b.Cell.ID) }) {
 				t.Fatalf("part %d: got %v, want the plan's order", k, ids(mine))
 			}
-			all = append(all, ids(mine)...)
-			load := 0.0
-			for i := range jobs {
-				if to[i] == k {
-					load += cost[i]
-					longest = max(longest, cost[i])
-				}
-			}
-			low, high = min(low, load), max(high, load)
+			all, sizes = append(all, ids(mine)...), append(sizes, len(mine))
 		}
 		slices.Sort(all)
 		want := ids(jobs)
 		if slices.Sort(want); !slices.Equal(all, want) {
 			t.Fatalf("got %v, want each of %v once", all, want)
 		}
-		if high-low > longest+1e-9 {
-			t.Fatalf("got parts of %v to %v seconds, want them no further apart than the longest cell, %v", low, high, longest)
-		}
-		if !slices.Equal(to, splitJobs(jobs, past, parts)) || to.mark(jobs) != splitJobs(jobs, past, parts).mark(jobs) {
-			t.Fatal("got two splits of one plan")
+		if slices.Max(sizes)-slices.Min(sizes) > 1 {
+			t.Fatalf("got parts of %v cells, want them alike", sizes)
 		}
 	})
 }
 
-// TestShardsWithoutHistory proves that parts differ by at most one cell when
-// nothing is known.
-func TestShardsWithoutHistory(t *testing.T) {
+// TestShardsKeepTheirCells proves that a cell's part depends on the names in the
+// plan only, not on its order.
+func TestShardsKeepTheirCells(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		jobs, _ := plans(t)
 		parts := rapid.IntRange(1, 20).Draw(t, "parts")
-		to := splitJobs(jobs, nil, parts)
-		var sizes []int
+		other := rapid.Permutation(jobs).Draw(t, "other order")
 		for k := 1; k <= parts; k++ {
-			sizes = append(sizes, len(to.part(jobs, k)))
-		}
-		if slices.Max(sizes)-slices.Min(sizes) > 1 {
-			t.Fatalf("got parts of %v cells", sizes)
+			a, b := ids(splitJobs(jobs, parts).part(jobs, k)), ids(splitJobs(other, parts).part(other, k))
+			slices.Sort(a)
+			if slices.Sort(b); !slices.Equal(a, b) {
+				t.Fatalf("part %d: got %v and %v of the same cells", k, a, b)
+			}
 		}
 	})
 }
@@ -93,9 +79,11 @@ func TestShardsWithoutHistory(t *testing.T) {
 // TestSplitMark proves that a split that differs has another name.
 func TestSplitMark(t *testing.T) {
 	jobs := []job{{Cell: assay.Cell{ID: "a"}}, {Cell: assay.Cell{ID: "b"}}, {Cell: assay.Cell{ID: "c"}}}
-	even := splitJobs(jobs, nil, 2)
-	if got := splitJobs(jobs, map[string]assay.Past{"a": {Seconds: 1}, "c": {Seconds: 9}}, 2); even.mark(jobs) == got.mark(jobs) {
-		t.Errorf("got %v and %v both named %s", even, got, even.mark(jobs))
+	if two, three := splitJobs(jobs, 2).mark(jobs), splitJobs(jobs, 3).mark(jobs); two == three {
+		t.Errorf("got two splits that are both named %s", two)
+	}
+	if all, some := splitJobs(jobs, 2).mark(jobs), splitJobs(jobs[:2], 2).mark(jobs[:2]); all == some {
+		t.Errorf("got two plans' splits that are both named %s", all)
 	}
 }
 

@@ -35,8 +35,9 @@ func Prepare(ctx context.Context, env Env, opt Options) (*Work, error) {
 		return nil, err
 	}
 	w.remember(ctx)
-	w.keepFailed()
-	w.keepShard()
+	anyFailed := len(failedJobs(w.jobs, w.past)) > 0
+	w.keepShard() // first: what failed differs once another part has run
+	w.keepFailed(anyFailed)
 	for i := range w.jobs {
 		w.jobs[i].Index = i + 1
 	}
@@ -59,13 +60,15 @@ func (w *Work) note(format string, args ...any) {
 	w.Notes = append(w.Notes, fmt.Sprintf(format, args...))
 }
 
-func (w *Work) keepFailed() {
+// keepFailed keeps or favours the cells that failed last time. anyFailed is about
+// the whole plan: a part of it without failures has nothing to run then.
+func (w *Work) keepFailed(anyFailed bool) {
 	if w.opt.Last == LastAny {
 		return
 	}
 	failed := failedJobs(w.jobs, w.past)
 	switch {
-	case len(failed) == 0:
+	case !anyFailed, len(failed) == 0 && w.opt.Last == LastFirst:
 		w.note("last time none failed: running all %d", len(w.jobs))
 	case w.opt.Last == LastOnly:
 		w.note("running the %d of %d that failed last time", len(failed), len(w.jobs))
@@ -80,7 +83,7 @@ func (w *Work) keepShard() {
 		return
 	}
 	all, total := w.jobs, w.seconds()
-	to := splitJobs(all, w.past, w.opt.Shard.Of)
+	to := splitJobs(all, w.opt.Shard.Of)
 	w.jobs = to.part(all, w.opt.Shard.Index)
 	text := fmt.Sprintf("shard %s: %d of %d", w.opt.Shard, len(w.jobs), len(all))
 	if total > 0 {

@@ -26,7 +26,7 @@ type planFlags struct {
 func (f *planFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.filter, "filter", "k", "", "run only tests whose id contains `NAME`")
-	fl.StringVar(&f.shard, "shard", "", "run only part `I/N` of the tests, such as 1/3; the parts take about as long as each other")
+	fl.StringVar(&f.shard, "shard", "", "run only part `I/N` of the tests, such as 1/3; the parts have as many as each other")
 	fl.BoolVar(&f.badOnly, "lf", false, "run only the tests that failed last time; all if none did")
 	fl.BoolVar(&f.lastBad, "ff", false, "run the tests that failed last time first")
 	fl.BoolVarP(&f.exit, "exitfirst", "x", false, "start no more tests after the first failure; those under way go on")

@@ -51,9 +51,12 @@ failures, -x being one, tests that are under way go on to their end and the othe
 are skipped. Without --driver and without a word of the script's, tests run on
 $ASSAY_DRIVER, else on the driver of config.toml in the state folder, else on the
 first hypervisor that can be used here. config.toml may also settle fail-on, fit,
-jobs, keep, no-build, placebo and timeout, as in: driver = "lima". --shard splits the tests alike in every run that knows the same
-results: give all parts the same --db, or none; the split's name tells. A part
-with no tests is no failure.
+jobs, keep, no-build, placebo and timeout, as in: driver = "lima".
+
+--shard deals the tests by their names, whatever is known of them: of the same
+scripts, images and flags each test is in one part; that all parts name their
+split alike proves it. --lf and --ff choose within the part. A part with no tests
+is no failure.
 
 ` + exitHelp,
 		Example: `  assay run scripts/skill.star -p skill=~/.claude/skills/demo
@@ -75,7 +78,7 @@ with no tests is no failure.
 	fl := c.Flags()
 	fl.StringSliceVar(&f.images, "image", nil, "images to run on, with `GLOB`s, instead of the script's")
 	fl.StringSliceVar(&f.variants, "variant", nil, "run only these of the script's variants")
-	fl.StringVar(&f.driver, "driver", "", "hypervisor `NAME` to run on, instead of the script's (default: $ASSAY_DRIVER, config.toml, or the first that can be used)")
+	fl.Var((*driverFlag)(&f.driver), "driver", "hypervisor `NAME` to run on, instead of the script's (default: $ASSAY_DRIVER, config.toml, or the first that can be used)")
 	fl.StringArrayVarP(&f.params, "param", "p", nil, "a parameter of the script, as `KEY=VALUE`; may be given again")
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many tests at a time (default: as many as the host has processors)")
 	fl.StringVar(&f.keep, "keep", "never", "whose machines stay until you press Enter: never, failed or always")
