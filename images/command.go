@@ -59,8 +59,22 @@ func toolEnv(extra ...string) []string {
 // killGrace is how long a tool has to clean up after itself once it is told to stop.
 const killGrace = 15 * time.Second
 
-// run runs the command to its end. When ctx ends, the whole group is told to
-// stop, and is killed if it does not; the error is then ctx's.
+// end tells the group that p leads to stop, and kills it if p is not gone in time.
+// A tool in a world of its own is killed at once: it has nothing to clean up.
+func (c command) end(p *os.Process, gone <-chan struct{}) {
+	if !c.alone() {
+		askGroup(p)
+		select {
+		case <-gone:
+			return
+		case <-time.After(killGrace):
+		}
+	}
+	killGroup(p)
+}
+
+// run runs the command to its end. When ctx ends, so does the whole group; the
+// error is then ctx's.
 func (c command) run(ctx context.Context) error {
 	// The death signal below is tied to the thread that starts the process.
 	runtime.LockOSThread()
@@ -77,8 +91,10 @@ func (c command) run(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return &commandError{Argv: c.argv, Err: err}
 	}
-	stop := context.AfterFunc(ctx, func() { endGroup(cmd.Process) })
+	gone := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { c.end(cmd.Process, gone) })
 	err := cmd.Wait()
+	close(gone)
 	killGroup(cmd.Process)
 	if !stop() {
 		return context.Cause(ctx)

@@ -3,7 +3,6 @@ package images
 import (
 	"os"
 	"syscall"
-	"time"
 )
 
 // attributes makes a tool die with this process. A jailed one is the first
@@ -11,7 +10,7 @@ import (
 // with the last of them go the mounts.
 func (c command) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if c.jail && os.Geteuid() == 0 {
+	if c.alone() {
 		attr.Pdeathsig = syscall.SIGKILL
 		attr.Cloneflags = syscall.CLONE_NEWPID
 		attr.Unshareflags = syscall.CLONE_NEWNS
@@ -19,11 +18,13 @@ func (c command) attributes() *syscall.SysProcAttr {
 	return attr
 }
 
-// endGroup asks the process group that p leads to stop, and kills what is left of it later.
-func endGroup(p *os.Process) {
-	syscall.Kill(-p.Pid, syscall.SIGTERM)
-	time.AfterFunc(killGrace, func() { killGroup(p) })
-}
+// alone reports whether the tool is the first process of a world of its own. The
+// kernel keeps every signal from such a one that it has no handler for, but the
+// last; and with the last it loses nothing, since its mounts go with it.
+func (c command) alone() bool { return c.jail && os.Geteuid() == 0 }
+
+// askGroup asks the process group that p leads to stop.
+func askGroup(p *os.Process) { syscall.Kill(-p.Pid, syscall.SIGTERM) }
 
 // killGroup kills what is left of the process group that p led.
 func killGroup(p *os.Process) { syscall.Kill(-p.Pid, syscall.SIGKILL) }

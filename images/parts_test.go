@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -367,6 +368,30 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Errorf("process %d still runs", pid)
+}
+
+// A tool in a world of its own ignores what asks it to stop: it is killed at once.
+func TestCancelEndsAJailedTool(t *testing.T) {
+	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("only root on Linux makes a world of its own")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	pids := filepath.Join(t.TempDir(), "pid")
+	done := make(chan error, 1)
+	go func() {
+		done <- command{argv: []string{"sh", "-c", "echo $$ >" + pids + "; while :; do sleep 1000; done"}, env: toolEnv(), jail: true}.run(ctx)
+	}()
+	waitForPID(t, pids)
+	cancel()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want context.Canceled", err)
+		}
+	case <-time.After(killGrace - time.Second):
+		t.Error("it goes on until the time to clean up is over")
+		<-done
+	}
 }
 
 func waitForPID(t *testing.T, name string) int {
