@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,8 +38,8 @@ type run struct {
 //
 // A cell's failure is no error: it is in the record. An error says that the run
 // could not be planned (*ScriptError, ErrNothing), that it could not be recorded,
-// or that ctx ended: then the error is ErrInterrupted, cells that were under way
-// are recorded as interrupted, and finished ones as they are.
+// or that ctx ended before the last cell did: then the error is ErrInterrupted,
+// cells that were under way are recorded as interrupted, and finished ones as they are.
 func Run(ctx context.Context, env Env, opt Options, rec Recorder, emit func(Event)) (assay.Run, error) {
 	w, err := Prepare(ctx, env, opt)
 	if err != nil {
@@ -80,10 +81,14 @@ func (r *run) run(ctx context.Context) (assay.Run, error) {
 	if err != nil {
 		return r.record, fmt.Errorf("record: %w", err)
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && slices.ContainsFunc(r.record.Cells, interrupted) {
 		return r.record, ErrInterrupted
 	}
 	return r.record, nil
+}
+
+func interrupted(c *assay.Cell) bool {
+	return c.Failure != nil && c.Failure.Kind == assay.InterruptedFailure
 }
 
 // cells runs the jobs, so many at a time.

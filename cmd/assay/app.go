@@ -32,6 +32,7 @@ type app struct {
 	stderr io.Writer
 	home   string // see homeDir
 	db     string // path of the results; empty: in home
+	whole  bool   // the work came to its end, also if an interrupt came before that
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -111,11 +112,16 @@ func (a *app) driver(ctx context.Context, name string) (vm.Driver, error) {
 			return nil, err
 		}
 	}
+	return find(a.drivers(), name), a.flagDriver(name)
+}
+
+// flagDriver checks the value of --driver where it was typed.
+func (a *app) flagDriver(name string) error {
 	drivers := a.drivers()
-	if d := find(drivers, name); d != nil {
-		return d, nil
+	if find(drivers, name) == nil {
+		return unknownDriver("--driver", name, driverNames(drivers))
 	}
-	return nil, unknownDriver("--driver", name, driverNames(drivers))
+	return nil
 }
 
 func driverNames(drivers []vm.Driver) []string {

@@ -27,7 +27,7 @@ func run() int {
 	root := newRoot(a)
 	root.SetArgs(os.Args[1:])
 	err := root.ExecuteContext(ctx)
-	if errors.Is(context.Cause(ctx), engine.ErrInterrupted) {
+	if errors.Is(context.Cause(ctx), engine.ErrInterrupted) && !a.whole {
 		err = engine.ErrInterrupted // what came of it is no news
 	}
 	return a.finish(err)

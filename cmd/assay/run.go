@@ -212,6 +212,7 @@ func (a *app) runCells(ctx context.Context, work *engine.Work, v *view, db *resu
 	if err != nil || writeErr != nil {
 		return errors.Join(err, writeErr)
 	}
+	a.whole = true
 	return a.verdict(run, limit)
 }
 

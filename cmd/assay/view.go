@@ -1,17 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"assay"
 	"assay/engine"
@@ -242,51 +237,6 @@ func seconds(d time.Duration) string {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	return d.Round(time.Second).String()
-}
-
-// onKeep says how to reach the machines that stay, and waits for Enter. Without
-// a terminal it waits for the interrupt.
-func (v *view) onKeep(stdin io.Reader) func(context.Context, assay.Cell, []engine.Live) {
-	var one sync.Mutex // one cell after the other has the terminal
-	return func(ctx context.Context, cell assay.Cell, machines []engine.Live) {
-		if len(machines) == 0 {
-			return
-		}
-		one.Lock()
-		defer one.Unlock()
-		v.mu.Lock()
-		v.muted = true
-		v.erase()
-		fmt.Fprintf(v.out, "%s  %s; its machines stay:\n", oneLine(cell.ID, 200), cell.Verdict)
-		for _, m := range machines {
-			fmt.Fprintf(v.out, "  assay shell %s\n", m.ID)
-		}
-		v.mu.Unlock()
-		v.waitEnter(ctx, stdin)
-		v.mu.Lock()
-		v.muted = false
-		v.mu.Unlock()
-	}
-}
-
-// waitEnter returns when the user presses Enter, or ctx ends.
-func (v *view) waitEnter(ctx context.Context, stdin io.Reader) {
-	f, ok := stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintln(v.out, "press Ctrl-C to destroy them")
-		<-ctx.Done()
-		return
-	}
-	fmt.Fprintln(v.out, "press Enter to destroy them")
-	enter := make(chan struct{})
-	go func() {
-		_, _ = bufio.NewReader(f).ReadString('\n') // an end of input is an Enter too
-		close(enter)
-	}()
-	select {
-	case <-enter:
-	case <-ctx.Done():
-	}
 }
 
 // A progress shows the phases of one long piece of work outside a run, such as
