@@ -39,6 +39,7 @@ func ServeChild(ctx context.Context, env Env, in io.Reader, out io.Writer) error
 		}
 		return p.send(message{Sheet: &sh})
 	case first.Job != nil:
+		defer hold(env.StateDir, first.Job.RunID)()
 		return p.send(message{Done: newOutcome(runCell(ctx, env, *first.Job, h))})
 	}
 	return fmt.Errorf("child: request: got neither a query nor a job")

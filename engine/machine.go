@@ -331,7 +331,7 @@ func (s *Session) closeMachine(m *machine) error {
 	if err != nil {
 		return fmt.Errorf("close: %s (%s): %w; \"assay gc\" tries again", m.spec.Name, m.ID(), err)
 	}
-	return errors.Join(os.RemoveAll(m.spec.Dir), os.Remove(s.ledger(m.spec.Name)))
+	return errors.Join(os.RemoveAll(m.spec.Dir), os.Rename(s.ledger(m.spec.Name), s.closed(m.spec.Name)))
 }
 
 // saveConsole keeps what the guest's console printed. A machine without a
@@ -363,6 +363,11 @@ func (s *Session) saveConsole(m *machine) {
 }
 
 func (s *Session) ledger(name string) string { return filepath.Join(s.dir, name+".json") }
+
+// closed is what the ledger of a machine is called when it is gone: nobody needs
+// to look for it, but if the parent died, it tells what there was.
+func (s *Session) closed(name string) string { return filepath.Join(s.dir, name+closedSuffix) }
+
 func (s *Session) socket(name string) string { return filepath.Join(s.dir, name+".sock") }
 
 // lives describes the session's machines to OnKeep.

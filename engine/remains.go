@@ -16,7 +16,8 @@ func Remains(stateDir, id string) (until time.Time, machines map[string][]assay.
 	machines = map[string][]assay.Machine{}
 	for _, dir := range append(cellDirs(run), run) {
 		until = latest(until, lastChange(dir))
-		for _, file := range ledgers(dir) {
+		closed, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*"+closedSuffix)) // the pattern is well-formed
+		for _, file := range append(closed, ledgers(dir)...) {
 			if l, err := readLive(file); err == nil && l.Starting == "" {
 				machines[l.Cell] = append(machines[l.Cell], l.record())
 			}

@@ -51,8 +51,8 @@ type runDir struct {
 	lock *os.File
 }
 
-// openRun makes the folder of a run and holds it: as long as the lock is held
-// the run is alive, and the lock goes with the process, however that ends.
+// openRun makes the folder of a run and holds it: as long as somebody has the
+// lock the run is alive, and the lock goes with the process, however that ends.
 func openRun(state, id string) (*runDir, error) {
 	if id == "" || strings.ContainsAny(id, "/\\.") {
 		return nil, Scriptf("run: id: got %q, want letters, digits and -", id)
@@ -68,11 +68,22 @@ func openRun(state, id string) (*runDir, error) {
 	if err != nil {
 		return nil, &InfraError{Err: fmt.Errorf("run: %w", err)}
 	}
-	if err := platform.Lock(lock, platform.Exclusive); err != nil {
+	if err := platform.Lock(lock, platform.Shared); err != nil {
 		lock.Close()
 		return nil, &InfraError{Err: fmt.Errorf("run: lock: %w", err)}
 	}
 	return &runDir{path, lock}, nil
+}
+
+// hold makes a run count as alive until the caller lets go, though the process
+// that opened it may die before: one of its children is still at work.
+func hold(state, id string) (letGo func()) {
+	f, err := os.OpenFile(filepath.Join(state, "run", filepath.Base(id), "lock"), os.O_RDWR, 0)
+	if err != nil {
+		return func() {} // a run without a lock has no parent that could die
+	}
+	_ = platform.Lock(f, platform.Shared) // else some other process is just looking: the parent's is enough while it lives
+	return func() { f.Close() }
 }
 
 // close removes the run's folders, the one that is held last. Those of cells that
@@ -93,6 +104,9 @@ func (d *runDir) close() error {
 	}
 	return errors.Join(append(errs, d.lock.Close())...)
 }
+
+// closedSuffix is of the ledgers of machines that were closed in order.
+const closedSuffix = ".closed"
 
 // ledgers lists the books of the machines of the cell whose folder is dir.
 func ledgers(dir string) []string {

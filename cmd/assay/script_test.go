@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"assay/engine"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -73,8 +77,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // strikes sends a signal to a command as soon as it has printed a text, and
-// wants this exit code, -1 for one that the signal ends. What it printed is in
-// the file struck: strikes INT 4 TEXT assay run slow.star
+// wants this exit code, -1 for one that the signal ends; then it waits until the
+// command's children have cleaned up. What it printed is in the file struck: strikes INT 4 TEXT assay run slow.star
 func strikes(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: strikes SIGNAL CODE TEXT COMMAND ARGS…")
@@ -90,6 +94,8 @@ func strikes(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"PATH", "HOME", "ASSAY_HOME", "TMPDIR"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
+	home := cmp.Or(ts.Getenv("ASSAY_HOME"), homeDir())
+	others := engine.LiveRuns(home)
 	ts.Check(cmd.Start())
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(ts.ReadFile("struck"), args[2]); {
 		if time.Now().After(deadline) {
@@ -102,6 +108,14 @@ func strikes(ts *testscript.TestScript, neg bool, args []string) {
 	_ = cmd.Wait() // the exit code tells
 	if got := cmd.ProcessState.ExitCode(); strconv.Itoa(got) != args[1] {
 		ts.Fatalf("got exit code %d, want %s: %s", got, args[1], ts.ReadFile("struck"))
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		switch live := engine.LiveRuns(home); {
+		case !slices.ContainsFunc(live, func(id string) bool { return !slices.Contains(others, id) }):
+			return
+		case time.Now().After(deadline):
+			ts.Fatalf("still at work: %v", live)
+		}
 	}
 }
 
