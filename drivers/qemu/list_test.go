@@ -19,8 +19,10 @@ func listed(t *testing.T) (root, dir string) {
 		t.Fatal(err)
 	}
 	ramFile := filepath.Join(dir, ramName)
-	if err := os.WriteFile(ramFile, make([]byte, 1<<20), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{ramName, stateName, layerName(0)} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := sealTemplate(dir, facts{Image: "debian-12", Disk: ramFile, CPUs: 2, Memory: 512 << 20, Made: time.Unix(1e9, 0)}); err != nil {
 		t.Fatal(err)
@@ -46,6 +48,40 @@ func TestTemplatesAreListed(t *testing.T) {
 	}
 	if list, err := Templates(filepath.Join(dir, "missing")); len(list) != 0 || err != nil {
 		t.Errorf("no folder: got %v, %v, want nothing", list, err)
+	}
+}
+
+// A template whose files are not what they were is of no use, whichever it is.
+func TestDamageIsNoticed(t *testing.T) {
+	for name, damage := range map[string]func(string) error{
+		"cut":     func(file string) error { return os.Truncate(file, 1000) },
+		"gone":    os.Remove,
+		"written": func(file string) error { return os.Chtimes(file, time.Now(), time.Now().Add(time.Hour)) },
+	} {
+		for _, file := range []string{ramName, stateName, layerName(0)} {
+			t.Run(name+" "+file, func(t *testing.T) {
+				root, dir := listed(t)
+				f, err := readFacts(dir)
+				if err == nil {
+					err = f.intact(dir)
+				}
+				if err != nil || len(f.Files) != 3 {
+					t.Fatalf("got %v, %v, want a template of three files", f.Files, err)
+				}
+				if err := damage(filepath.Join(dir, file)); err != nil {
+					t.Fatal(err)
+				}
+				if name == "written" && file == ramName {
+					return // its time is no sign
+				}
+				if err := f.intact(dir); err == nil || !strings.Contains(err.Error(), file) {
+					t.Errorf("got %v, want an error that names %s", err, file)
+				}
+				if freed, err := Trim(root, 1<<40); err != nil || freed == 0 {
+					t.Errorf("Trim: got %d bytes freed, %v, want the template gone", freed, err)
+				}
+			})
+		}
 	}
 }
 

@@ -51,7 +51,8 @@ type facts struct {
 	Made    time.Time `json:"made"`
 	Seconds float64   `json:"seconds"` // that making it took
 
-	HostKeys []string `json:"host_keys,omitempty"` // types of the guest's ssh server's keys
+	HostKeys []string         `json:"host_keys,omitempty"` // types of the guest's ssh server's keys
+	Files    map[string]stamp `json:"files"`               // by name, but for this one
 }
 
 // templateKey names everything that went into a template.
@@ -265,14 +266,17 @@ func sealTemplate(dir string, f facts) error {
 	if err != nil {
 		return err
 	}
+	f.Files = map[string]stamp{}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch e.Name() {
 		case ramName:
 			// QEMU opens a private mapping's file for writing, so only root could
 			// use it read-only.
+			f.Files[e.Name()], err = stampFile(path)
 		case stateName, varsName, consoleName, layerName(0):
-			err = os.Chmod(path, 0o444)
+			f.Files[e.Name()], err = stampFile(path)
+			err = errors.Join(err, os.Chmod(path, 0o444))
 		default:
 			err = os.RemoveAll(path)
 		}
@@ -297,6 +301,9 @@ func (d *driver) fromTemplate(ctx context.Context, t tools, hw hardware, spec vm
 	}
 	m.lease = tpl.lease
 	f, err := readFacts(tpl.dir)
+	if err == nil {
+		err = f.intact(tpl.dir)
+	}
 	if err == nil {
 		m.hostKeys = f.HostKeys
 		err = m.wakeTemplate(ctx, tpl.dir)

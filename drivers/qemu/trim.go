@@ -88,11 +88,11 @@ type entry struct {
 	dir    string
 	size   int64 // bytes on disk
 	used   time.Time
-	orphan bool // no use to anybody: its image is gone, or it was never finished
+	orphan bool // no use to anybody: its image is gone, it is damaged, or it was never finished
 }
 
-// Trim removes from dir the templates whose image is gone and drafts that no
-// process works on, and then the least recently used templates until the rest
+// Trim removes from dir the templates whose image is gone, damaged ones and drafts
+// that no process works on, and then the least recently used templates until the rest
 // takes at most limit bytes on disk. Templates in use stay. It returns the
 // bytes freed.
 func Trim(dir string, limit int64) (freed int64, err error) {
@@ -162,7 +162,7 @@ func readEntry(dir string) (entry, error) {
 		return e, err
 	}
 	f, err := readFacts(dir)
-	e.orphan = err != nil || f.orphaned() || strings.HasSuffix(dir, draftSuffix)
+	e.orphan = err != nil || f.orphaned() || f.intact(dir) != nil || strings.HasSuffix(dir, draftSuffix)
 	if info, err := os.Stat(filepath.Join(dir, templateName)); err == nil {
 		e.used = info.ModTime()
 	}
