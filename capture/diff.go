@@ -38,7 +38,7 @@ func Diff(before, after Capture, opt DiffOptions) (changes []assay.Change, ignor
 	pairs(before.Records, after.Records, func(b, a *Record) {
 		c, changed := compare(b, a)
 		switch {
-		case !changed, hush.untold(c):
+		case !changed, hush.untold(c), untoldLocks(&c, before, after):
 		case ignores(opt.Ignore, c):
 			ignored++
 		default:
@@ -107,12 +107,12 @@ func differing(b, a Record) []string {
 	var names []string
 	skip, hide := volatile[a.Kind], hidden[a.Kind]
 	for k, v := range a.Attrs {
-		if w, ok := b.Attrs[k]; (!ok || v != w) && !skip[k] && !hide[k] {
+		if w, ok := b.Attrs[k]; (!ok || v != w) && !skip[k] && !hide[k] && !vouching(k) {
 			names = append(names, k)
 		}
 	}
 	for k := range b.Attrs {
-		if _, ok := a.Attrs[k]; !ok && !skip[k] && !hide[k] {
+		if _, ok := a.Attrs[k]; !ok && !skip[k] && !hide[k] && !vouching(k) {
 			names = append(names, k)
 		}
 	}
@@ -126,6 +126,7 @@ func shown(r *Record) map[string]string {
 	for k := range hidden[r.Kind] {
 		delete(m, k)
 	}
+	delete(m, "sums")
 	return m
 }
 

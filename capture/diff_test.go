@@ -139,7 +139,7 @@ func TestGroups(t *testing.T) {
 	base := []Record{file("/lib", "type", "link", "target", "usr/lib"), file("/var/lib/dpkg/status"), file("/etc/ld.so.cache"), file("/etc/profile")}
 	before := captureOf(append(slices.Clone(base), dpkgPackage("old", "1", "/.", "/usr/bin/old")...)...)
 	after := append(slices.Clone(base), dpkgPackage("jq", "1.6", "/.", "/usr", "/usr/bin/jq", "/usr/share/doc/jq", "/lib/systemd/system/jq.service", "/usr/lib/python3/jq/a.py", "/usr/lib/python3/jq")...)
-	for _, p := range []string{"/usr/bin/jq", "/usr/lib/systemd/system/jq.service", "/usr/lib/python3/jq/a.py", "/usr/lib/python3/jq/__pycache__/a.cpython-311.pyc", "/var/lib/apt/x", "/usr/bin/jq2"} {
+	for _, p := range []string{"/usr/bin/jq", "/usr/lib/systemd/system/jq.service", "/usr/lib/python3/jq/a.py", "/usr/lib/python3/jq/__pycache__/a.cpython-311.pyc", "/var/lib/apt/lists/deb.example.org_debian_dists_bookworm_InRelease", "/usr/bin/jq2"} {
 		after = append(after, file(p))
 	}
 	after = append(after, folderOf("/usr/share/doc/jq"), folderOf("/usr/lib/python3/jq/__pycache__"), file("/etc/systemd/system/multi-user.target.wants/jq.service", "type", "link", "target", "/lib/systemd/system/jq.service"),
@@ -165,14 +165,14 @@ func TestGroups(t *testing.T) {
 		"file:/etc/systemd/system/multi-user.target.wants/jq.service": "package jq",
 		"file:/usr/lib/python3/jq/__pycache__":                        "package jq",
 		"file:/usr/lib/python3/jq/__pycache__/a.cpython-311.pyc":      "package jq",
-		"unit:jq.service":                 "package jq",
-		"process:root: jq":                "package jq",
-		"file:/var/lib/apt/x":             "package manager",
-		"file:/var/lib/dpkg/info/jq.list": "package manager",
-		"cron:/etc/cron.d/evil: x":        "",
-		"file:/opt/big/sub/f7":            "tree /opt/big",
-		"file:/opt/big":                   "tree /opt/big",
-		"file:/opt/big-not":               "",
+		"unit:jq.service":  "package jq",
+		"process:root: jq": "package jq",
+		"file:/var/lib/apt/lists/deb.example.org_debian_dists_bookworm_InRelease": "package manager",
+		"file:/var/lib/dpkg/info/jq.list":                                         "package manager",
+		"cron:/etc/cron.d/evil: x":                                                "",
+		"file:/opt/big/sub/f7":                                                    "tree /opt/big",
+		"file:/opt/big":                                                           "tree /opt/big",
+		"file:/opt/big-not":                                                       "",
 	} {
 		if g, ok := got[key]; !ok || g != want {
 			t.Errorf("%s: got group %q (%v), want %q", key, g, ok, want)

@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"assay"
@@ -18,11 +19,13 @@ const (
 )
 
 // bookkeeping is what package managers, and the triggers that they run, write
-// beside the files of packages. It is only theirs while some package changed.
+// beside the files of packages. It is only theirs while some package changed. In
+// the folders of dpkg and apt these are all the names that they write: whoever
+// looks for a place to hide finds none there.
 var bookkeeping = map[string][]string{
 	"dpkg": {
-		"/var/lib/dpkg/**", "/var/lib/apt/**", "/var/cache/apt/**", "/var/log/apt/**", "/var/log/dpkg.log", "/var/log/alternatives.log",
-		"/etc/alternatives/*", "/var/cache/debconf/*", "/var/lib/ucf/*", "/var/lib/systemd/deb-systemd-*/**", "/var/lib/pam/*",
+		"/var/log/apt/{history.log,term.log,eipp.log}{,.*}", "/var/log/{dpkg,alternatives}.log{,.*}", "/etc/alternatives/*", "/var/cache/debconf/{config,passwords,templates}.dat{,-old}",
+		"/var/lib/ucf/{hashfile,registry}{,.*}", "/var/lib/ucf/cache/*", "/var/lib/systemd/deb-systemd-*/**", "/var/lib/pam/*",
 	},
 	"rpm": {
 		"/var/lib/rpm/**", "/usr/lib/sysimage/rpm/**", "/usr/lib/sysimage/libdnf5/**", "/var/lib/dnf/**", "/var/cache/dnf/**", "/var/cache/libdnf5/**",
@@ -30,6 +33,22 @@ var bookkeeping = map[string][]string{
 	},
 	"apk": {"/lib/apk/db/**", "/etc/apk/world", "/var/cache/apk/**", "/var/log/apk.log"},
 }
+
+// foldersOfDpkg are dpkg's and apt's alone; namesOfDpkg are what they have there,
+// but for what dpkg keeps of each package.
+var (
+	foldersOfDpkg = []string{"/var/lib/dpkg/**", "/var/lib/apt/**", "/var/cache/apt/**"}
+	namesOfDpkg   = []string{
+		"/var/lib/{dpkg,apt}", "/var/cache/apt",
+		"/var/lib/dpkg/{status,available,diversions,statoverride}{,-old,-new}", "/var/lib/dpkg/{arch,arch-new,cmethopt,lock,lock-frontend,methlock}",
+		"/var/lib/dpkg/{info,updates,parts,methods,triggers,alternatives,tmp.ci}", "/var/lib/dpkg/updates/{tmp.i,[0-9][0-9][0-9][0-9]}",
+		"/var/lib/dpkg/triggers/*", "/var/lib/dpkg/alternatives/*", "/var/lib/dpkg/methods/{apt,mnt,floppy,ftp,disk,media,multicd,multi,file,dselect}{,/*}",
+		"/var/lib/apt/{extended_states{,.tmp.*},cdroms.list,daily_lock,listchanges*,lists,mirrors,periodic}",
+		"/var/lib/apt/lists/{lock,partial,auxfiles}", "/var/lib/apt/lists/{,partial/,auxfiles/}*_{InRelease,Release,Release.gpg,Packages,Sources,Translation-*,Contents-*,Components-*,Commands-*,Index,icons-*}{,.*}",
+		"/var/lib/apt/{mirrors,periodic}/*",
+		"/var/cache/apt/{archives,pkgcache.bin,srcpkgcache.bin}{,.*}", "/var/cache/apt/archives/{lock,partial}", "/var/cache/apt/archives/{,partial/}*.deb{,.FAILED}",
+	}
+)
 
 // triggers are rebuilt by every package manager.
 var triggers = []string{
@@ -39,30 +58,95 @@ var triggers = []string{
 }
 
 // group sets Group on the changes that are part of a larger one: files of a
-// package that came, went or changed; what its manager wrote; a large new tree.
+// package that came, went or changed; what its manager wrote; a large new tree. It
+// sets the attribute forged on what only seems to be part of one.
 func group(changes []assay.Change, before, after Capture) {
-	g := grouper{owned: map[string]string{}, alias: aliases(after)}
-	managers := map[string]bool{}
+	g := &grouper{before: before, after: after, files: map[string]string{}}
+	changed, managers, paths := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, c := range changes {
-		if c.Kind != Package {
-			continue
+		if c.Kind == Package {
+			managers[strings.SplitN(c.Key, ":", 2)[0]] = true
+			changed[c.Key] = true
 		}
-		managers[strings.SplitN(c.Key, ":", 2)[0]] = true
-		g.own(c, before)
-		g.own(c, after)
 	}
+	if len(changed) > 0 {
+		alias := &claims{alias: aliases(after)}
+		for _, c := range changes {
+			for _, p := range pathsOf(c) {
+				paths[alias.real(p)] = true
+			}
+		}
+	}
+	g.claims = claimsOf(changed, paths, before, after)
+	g.addFolders()
 	g.globs = theirs(managers)
-	for i := range changes {
-		changes[i].Group = g.of(changes[i])
+	g.groupFiles(changes)
+	for i, c := range changes {
+		if c.Kind != Package && c.Kind != File {
+			changes[i].Group = g.of(c)
+		}
+		delete(changes[i].Before, "md5")
+		delete(changes[i].After, "md5")
 	}
 	groupTrees(changes)
 }
+
+// groupFiles groups files, those that packages own first: what speaks of a file
+// follows it.
+func (g *grouper) groupFiles(changes []assay.Change) {
+	for i, c := range changes {
+		if c.Kind != File {
+			continue
+		}
+		name, forged := g.explain(c, g.before)
+		if forged == "" && name == "" {
+			forged = g.strange(c)
+		}
+		if forged != "" && c.After != nil {
+			c.After["forged"] = forged
+		}
+		changes[i].Group, g.files[c.Key] = name, name
+	}
+	for i, c := range changes {
+		if c.Kind == File && c.Group == "" && c.After["forged"] == "" {
+			changes[i].Group = g.of(c)
+		}
+	}
+	for _, c := range changes {
+		if c.Kind == File {
+			g.files[c.Key] = c.Group
+		}
+	}
+}
+
+// strange says why a file that lies where only dpkg and apt write is none of
+// theirs; empty if it is.
+func (g *grouper) strange(c assay.Change) string {
+	switch {
+	case c.After == nil, !matches(foldersOfDpkg, c.Key), matches(namesOfDpkg, c.Key):
+	case path.Dir(c.Key)+"/" != dpkgInfo:
+		if typeOf(c) != "dir" {
+			return notTheirs
+		}
+	case !infoName(c.Key):
+		return notTheirs
+	case len(g.globs) > 0 && !g.keptByDpkg(c, g.before, g.after):
+		return "kept of a package that did not change"
+	}
+	return ""
+}
+
+// notTheirs begins what is said of a stranger among dpkg's and apt's own files.
+const notTheirs = "not a name that dpkg or apt writes here"
 
 // theirs returns the globs of the managers' bookkeeping.
 func theirs(managers map[string]bool) []string {
 	var globs []string
 	for m := range managers {
 		globs = append(globs, bookkeeping[m]...)
+	}
+	if managers["dpkg"] {
+		globs = append(globs, namesOfDpkg...)
 	}
 	if len(globs) > 0 {
 		globs = append(globs, triggers...)
@@ -72,10 +156,11 @@ func theirs(managers map[string]bool) []string {
 
 // grouper knows what the changed packages own.
 type grouper struct {
-	owned map[string]string // path → group
-	dirs  []ownedDir        // of packages that are a folder
-	alias map[string]string // /lib → /usr/lib
-	globs []string
+	*claims
+	before, after Capture
+	files         map[string]string // changed file → its package, or empty
+	dirs          []ownedDir        // of packages that are a folder
+	globs         []string
 }
 
 type ownedDir struct{ prefix, group string }
@@ -102,21 +187,14 @@ func (c Capture) find(kind, key string) *Record {
 	return &c.Records[i]
 }
 
-// own notes what the changed package owned in one capture.
-func (g *grouper) own(c assay.Change, in Capture) {
-	r := in.find(Package, c.Key)
-	if r == nil {
-		return
-	}
-	name := "package " + r.Attrs["name"]
-	for p := range strings.Lines(ownedBy(in, r)) {
-		if p = g.real(strings.TrimSuffix(p, "\n")); p != "" && p != "/" && p != "/." {
-			g.owned[Escape(p)] = name
+// addFolders notes the changed packages that are a folder.
+func (g *grouper) addFolders() {
+	for key := range g.changed {
+		for _, in := range []Capture{g.before, g.after} {
+			if r := in.find(Package, key); r != nil && r.Attrs["path"] != "" {
+				g.dirs = append(g.dirs, ownedDir{r.Attrs["path"], "package " + r.Attrs["name"]})
+			}
 		}
-	}
-	if p := r.Attrs["path"]; p != "" {
-		g.owned[p] = name
-		g.dirs = append(g.dirs, ownedDir{p + "/", name})
 	}
 }
 
@@ -126,61 +204,54 @@ func ownedBy(in Capture, r *Record) string {
 	if r.Attrs["manager"] != "dpkg" {
 		return r.Attrs["files"]
 	}
-	for _, name := range []string{r.Attrs["name"], r.Attrs["name"] + ":" + r.Attrs["arch"]} {
-		if l := in.find(File, dpkgInfo+name+".list"); l != nil {
-			return l.Attrs["text"]
-		}
+	if l := infoFile(in, r, ".list"); l != nil {
+		return l.Attrs["text"]
 	}
 	return ""
 }
 
-// real rewrites a path whose first folder is an alias.
-func (g *grouper) real(p string) string {
-	for old, now := range g.alias {
-		if p == old {
-			return now
-		}
-		if rest, ok := strings.CutPrefix(p, old+"/"); ok {
-			return now + "/" + rest
-		}
-	}
-	return p
-}
-
-// of returns the group of one change: empty for none.
-func (g *grouper) of(c assay.Change) string {
-	if c.Kind == Package {
-		return ""
-	}
+// pathsOf returns the files that a change speaks of.
+func pathsOf(c assay.Change) []string {
 	now := c.After
 	if now == nil {
 		now = c.Before
 	}
-	paths := []string{now["path"], now["exe"], now["file"]}
 	if c.Kind == File || strings.HasPrefix(c.Key, "/") {
-		paths = []string{c.Key, compiledFrom(c.Key), linkTarget(c.Key, now)}
+		return slices.DeleteFunc([]string{c.Key, compiledFrom(c.Key), linkTarget(c, now)}, empty)
 	}
-	for _, p := range paths {
-		if name := g.owner(p); name != "" {
+	return slices.DeleteFunc([]string{now["path"], now["exe"], now["file"]}, empty)
+}
+
+func empty(s string) bool { return s == "" }
+
+// of returns the group of one change that is no file of a package itself: empty
+// for none.
+func (g *grouper) of(c assay.Change) string {
+	for _, p := range pathsOf(c) {
+		if name := g.owner(g.real(p)); name != "" && !(c.Kind == File && unpackaged(c.Key) && g.files[c.Key] == "" && p != c.Key) {
 			return name
 		}
 	}
-	if c.Kind == File && g.managers(c.Key, now) {
+	if cl := g.claims.of[path.Dir(c.Key)]; cl != nil && path.Base(c.Key) == "__pycache__" && typeOf(c) == "dir" {
+		return cl.group()
+	}
+	if c.Kind == File && g.managers(c) {
 		return managerFor
 	}
 	return ""
 }
 
+// owner returns the group of what speaks of a file.
 func (g *grouper) owner(p string) string {
-	if p == "" {
-		return ""
-	}
-	p = g.real(p)
-	if name := g.owned[p]; name != "" {
+	if name, changed := g.files[p]; name != "" {
 		return name
+	} else if !changed {
+		if name := g.still(p); name != "" {
+			return name
+		}
 	}
 	for _, d := range g.dirs {
-		if strings.HasPrefix(p, d.prefix) {
+		if p == d.prefix || strings.HasPrefix(p, d.prefix+"/") {
 			return d.group
 		}
 	}
@@ -188,10 +259,29 @@ func (g *grouper) owner(p string) string {
 }
 
 // managers reports whether a file is the managers' bookkeeping, or a link into it.
-func (g *grouper) managers(p string, a map[string]string) bool {
-	return slices.ContainsFunc(g.globs, func(glob string) bool {
-		return doublestar.MatchUnvalidated(glob, p) || a["type"] == "link" && doublestar.MatchUnvalidated(glob, a["target"])
-	})
+// Nothing that gives its rights to others is.
+func (g *grouper) managers(c assay.Change) bool {
+	now := c.After
+	if now == nil {
+		now = c.Before
+	}
+	if special(now) {
+		return false
+	}
+	if len(g.globs) > 0 && path.Dir(c.Key)+"/" == dpkgInfo {
+		return g.keptByDpkg(c, g.before, g.after)
+	}
+	return matches(g.globs, c.Key) || now["type"] == "link" && matches(g.globs, now["target"])
+}
+
+// special reports whether a file runs with the rights of its owner, its group or more.
+func special(a map[string]string) bool {
+	mode, _ := strconv.ParseUint(a["mode"], 8, 32)
+	return a["type"] == "file" && (mode&0o6000 != 0 || a["capabilities"] != "")
+}
+
+func matches(globs []string, p string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool { return doublestar.MatchUnvalidated(glob, p) })
 }
 
 // compiledFrom returns the source of a Python byte-code file, and the folder of a
@@ -208,16 +298,17 @@ func compiledFrom(p string) string {
 	return path.Join(path.Dir(path.Clean(dir)), stem+".py")
 }
 
-// linkTarget returns where a link leads, as a path.
-func linkTarget(p string, a map[string]string) string {
+// linkTarget returns where a link that came or went leads, as a path. One that
+// leads elsewhere than before is nothing that comes with its target.
+func linkTarget(c assay.Change, a map[string]string) string {
 	t := a["target"]
-	if a["type"] != "link" || t == "" {
+	if a["type"] != "link" || t == "" || c.Op == assay.Modified {
 		return ""
 	}
 	if path.IsAbs(t) {
 		return path.Clean(t)
 	}
-	return path.Join(path.Dir(p), t)
+	return path.Join(path.Dir(c.Key), t)
 }
 
 // groupTrees gives the files of a large new folder one group. Changes are sorted

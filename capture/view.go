@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A view is what the files of a disk are, as far as the disk tells. Views share
@@ -40,6 +41,8 @@ type diskLook struct {
 	files   []*seen
 	fresh   []int // indices of what was not taken over
 	budget  hashBudget
+	later   bool         // there is an earlier view of the disk
+	sums    atomic.Int64 // bytes of dpkg's tables that are kept
 }
 
 // look describes every name on a disk. What old tells of a file to which nothing
@@ -49,6 +52,7 @@ func look(ctx context.Context, d *onDisk, names []found, old *view, touched func
 	if old == nil {
 		old = &view{}
 	}
+	l.later = len(old.files) > 0
 	l.takeOver(names, old)
 	l.askForTexts()
 	l.read(ctx)
@@ -150,6 +154,8 @@ func (l *diskLook) readOne(i int, buf []byte) {
 		}
 	}
 	r := l.observe(e, buf)
+	l.vouch(s, r)
+	setIf(r.Attrs, locked, lockOf(inode))
 	if !l.out.accepts(r) {
 		l.files[i] = nil
 		return
@@ -165,7 +171,7 @@ func (v *view) records(mounted mountPoints) []Record {
 	for _, s := range v.files {
 		point, at := mounted.over(s.path)
 		switch {
-		case at: // the guest tells what is mounted there
+		case at && s.kind == typeDir: // the guest tells what is mounted there
 		case point != "":
 			out = append(out, beneath(s.record, point))
 		default:

@@ -17,6 +17,12 @@ const (
 	modeSock = 0xC000
 )
 
+// Flags of inodes that keep everybody from changing them.
+const (
+	FlagImmutable = 0x10 // nothing of it changes
+	FlagAppend    = 0x20 // it only grows
+)
+
 // Flags of inodes.
 const (
 	flagEncrypted = 0x800

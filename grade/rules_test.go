@@ -133,11 +133,15 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 			changed(change("added process tester: sleep 3600", "pid", "7", "user", "tester", "cmdline", "sleep 3600", "cgroup", "/system.slice/assay-agent.service/exec-3")),
 			ran(assay.Exec{Orphans: []assay.Process{{PID: 7, User: "tester", Command: "sleep 3600"}}}),
 			changed(change("added process root: ./miner", "user", "root", "cgroup", "/system.slice/run-r12.service")),
+			changed(change("added process root: (udev-worker)", "user", "tester", "exe", "/usr/bin/perl", "cmdline", "(udev-worker)", "cgroup", "/system.slice/assay-agent.service/exec-3")),
+			changed(change("added process tester: (udev-worker)", "user", "tester", "exe", "/usr/lib/systemd/systemd-udevd", "cmdline", "(udev-worker)", "cgroup", "/system.slice/systemd-udevd.service/udev"),
+				was(change("modified file /usr/lib/systemd/systemd-udevd", "type", "file"), "sha256", "1")),
 			changed(change("added process tester: /usr/lib/systemd/systemd-miner --x", "user", "tester", "cmdline", "/usr/lib/systemd/systemd-miner --x", "cgroup", "/system.slice/assay-agent.service/e")),
 		},
 		quiet: []grade.Input{
 			changed(change("added process root: /usr/sbin/cron -f", "user", "root", "cgroup", "/system.slice/cron.service")),
 			changed(change("added process tester: (sd-pam)", "user", "tester", "cmdline", "(sd-pam)", "cgroup", "/user.slice/user-1000.slice/user@1000.service/init.scope")),
+			changed(change("added process tester: (udev-worker)", "user", "tester", "exe", "/usr/bin/udevadm", "cmdline", "(udev-worker)", "cgroup", "/system.slice/systemd-udevd.service/udev")),
 			changed(change("added process root: /lib/systemd/systemd-timedated", "user", "root", "cgroup", "/system.slice/systemd-timedated.service")),
 		},
 	},
@@ -179,7 +183,11 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		quiet: []grade.Input{changed(change("removed file /tmp/x", "type", "file"), change("removed file /var/cache/apt/x", "type", "file"))},
 	},
 	"mounts-left": {
-		fires: []grade.Input{changed(change("added mount /mnt/x", "type", "tmpfs"))},
+		fires: []grade.Input{
+			changed(change("added mount /mnt/x", "type", "tmpfs")),
+			changed(was(change("modified mount /", "options", "ro,relatime;ro"), "options", "rw,relatime;rw")),
+			changed(was(change("modified mount /srv", "options", "rw,suid;rw"), "options", "rw,nosuid;rw")),
+		},
 		quiet: []grade.Input{changed(change("added mount /run/user/1000", "type", "tmpfs"), change("added mount /proc/sys/fs/binfmt_misc"))},
 	},
 	"journal-errors": {
@@ -217,7 +225,9 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		quiet: []grade.Input{changed(was(change("modified user tester", "shell", "/bin/zsh"), "shell", "/bin/bash"))},
 	},
 	"login-keys-changed": {
-		fires: []grade.Input{changed(change("added ssh_key root SHA256:abc", "file", "/root/.ssh/authorized_keys")), changed(change("added file /home/tester/.ssh/authorized_keys", "type", "file"))},
+		fires: []grade.Input{changed(change("added ssh_key root SHA256:abc", "file", "/root/.ssh/authorized_keys")), changed(change("added file /home/tester/.ssh/authorized_keys", "type", "file")),
+			changed(of("package evil", change("added file /var/lib/evil/.ssh/authorized_keys", "type", "file"))),
+		},
 		quiet: []grade.Input{changed(change("added file /home/tester/.ssh/known_hosts", "type", "file"))},
 	},
 	"guest-lies": {
@@ -226,8 +236,12 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 			changed(change("modified file /usr/bin/ls", "disputed", "the guest says: size 12")),
 			changed(change("added file /srv/y", "type", "file", "disputed", "the disk says: no such file")),
 			changed(change("added file disk:/srv/x", "type", "file", "hidden", "/srv")),
+			changed(change("added mount /proc/812", "type", "tmpfs", "root", "/x")), changed(change("added mount /proc/812", "type", "proc", "root", "/1")),
+			changed(change("added mount /sys/class/net", "type", "tmpfs", "root", "/")),
 		},
-		quiet: []grade.Input{changed(change("added file /srv/x", "type", "file")), changed(change("removed file /srv/x", "type", "file", "disputed", "the guest says: no such file"))},
+		quiet: []grade.Input{
+			changed(change("added mount /proc/sys/fs/binfmt_misc", "type", "binfmt_misc", "root", "/"), change("added mount /sys/kernel/tracing", "type", "tracefs", "root", "/")),
+			changed(change("added file /srv/x", "type", "file")), changed(change("removed file /srv/x", "type", "file", "disputed", "the guest says: no such file"))},
 	},
 	"privileged-files": {
 		fires: []grade.Input{
@@ -238,8 +252,19 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		quiet: []grade.Input{changed(change("added file /var/cache/man", "type", "dir", "mode", "2755"), change("added file /home/tester/.cache/x", "type", "file", "mode", "0755"))},
 	},
 	"world-writable-files": {
-		fires: []grade.Input{changed(was(change("modified file /etc/passwd", "type", "file", "mode", "0666"), "mode", "0644"))},
-		quiet: []grade.Input{changed(change("added file /etc/x", "type", "link", "mode", "0777"), change("added file /usr/share/x", "type", "dir", "mode", "1777"))},
+		fires: []grade.Input{
+			changed(was(change("modified file /etc/passwd", "type", "file", "mode", "0666"), "mode", "0644")),
+			changed(was(change("modified file /usr/local/bin", "type", "dir", "mode", "1777"), "mode", "0755")),
+		},
+		quiet: []grade.Input{changed(change("added file /etc/x", "type", "link", "mode", "0777"), change("added file /var/x", "type", "dir", "mode", "1777"))},
+	},
+	"locked-files": {
+		fires: []grade.Input{
+			changed(was(change("modified file /etc/passwd", "type", "file", "locked", "immutable"), "locked", "")),
+			changed(change("added file /srv/x", "type", "file", "locked", "append-only")),
+			changed(was(change("modified file /etc/passwd", "type", "file"), "locked", "immutable")),
+		},
+		quiet: []grade.Input{changed(change("added file /srv/x", "type", "file"), was(change("modified file /srv/y", "type", "file", "locked", "immutable", "sha256", "2"), "sha256", "1"))},
 	},
 	"device-files": {
 		fires: []grade.Input{
@@ -252,6 +277,8 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		fires: []grade.Input{
 			changed(was(change("modified file /var/lib/dpkg/status", "type", "file", "sha256", "b"), "sha256", "a")),
 			changed(was(change("modified file /var/log/dpkg.log", "type", "file", "size", "2"), "size", "1")),
+			changed(change("added package dpkg:jq"), change("added file /tmp/left", "type", "file", "forged", "listed by package jq, where no package has files")),
+			changed(change("added package dpkg:jq"), change("added file /var/cache/apt/payload", "type", "file", "forged", "not a name that dpkg or apt writes here")),
 		},
 		quiet: []grade.Input{
 			changed(change("added package dpkg:jq"), was(change("modified file /var/lib/dpkg/status", "type", "file", "sha256", "b"), "sha256", "a")),
@@ -263,9 +290,12 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 			changed(change("added unit evil.service", "type", "service", "enabled", "enabled")), changed(was(change("modified unit ssh.service", "enabled", "enabled"), "enabled", "disabled")),
 			changed(change("added file /home/tester/.config/systemd/user/x.service", "type", "file")),
 			changed(of("package nginx", change("added unit nginx.service", "enabled", "enabled"))),
+			changed(change("added unit run-r3b8.timer", "enabled", "transient", "active", "active"), change("added unit run-r3b8.service", "enabled", "transient", "active", "inactive")),
+			changed(change("added unit miner.service", "enabled", "transient", "active", "active")),
 		},
 		quiet: []grade.Input{changed(
 			change("added unit run-user-1000.mount", "enabled", "generated"), change("added unit session-3.scope"), change("added unit user@1000.service", "enabled", "static"),
+			change("added unit run-u7.service", "enabled", "transient", "active", "failed"), change("added unit assay-agent-1.service", "enabled", "transient", "active", "active"),
 			was(change("modified unit apt-daily.service", "active", "active"), "active", "inactive"),
 		)},
 	},
@@ -284,8 +314,9 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		fires: []grade.Input{
 			changed(change("added environment /etc/environment: FOO", "value", "1")), changed(was(change("modified file /home/tester/.bashrc", "type", "file"), "sha256", "1")),
 			changed(change("added file /etc/profile.d/x.sh", "type", "file")),
+			changed(of("package bash-completion", change("added environment /etc/profile.d/bash_completion.sh"))), changed(of("package evil", change("added file /etc/profile.d/x.sh", "type", "file"))),
 		},
-		quiet: []grade.Input{changed(of("package bash-completion", change("added environment /etc/profile.d/bash_completion.sh")))},
+		quiet: []grade.Input{changed(of("package jq", change("added file /usr/share/jq/profile", "type", "file")))},
 	},
 	"path-hijack": {
 		fires: []grade.Input{
@@ -300,8 +331,9 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		fires: []grade.Input{
 			changed(change("added file /etc/ld.so.preload", "type", "file")), changed(change("added environment /etc/environment: LD_PRELOAD", "value", "/tmp/x.so")),
 			changed(change("added autostart /etc/ld.so.preload", "point", "ld.so.preload")),
+			changed(of("package fakeroot", change("added file /etc/ld.so.conf.d/fakeroot.conf", "type", "file"))),
 		},
-		quiet: []grade.Input{changed(of("package fakeroot", change("added file /etc/ld.so.conf.d/fakeroot.conf", "type", "file")))},
+		quiet: []grade.Input{changed(of("package fakeroot", change("added file /usr/lib/libfakeroot.so", "type", "file")))},
 	},
 	"kernel-modules-loaded": {
 		fires: []grade.Input{changed(change("added module loop")), changed(change("added module rootkit", "taint", "OE"))},
@@ -318,8 +350,10 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 		quiet: []grade.Input{changed(change("added package dpkg:ca-certificates"), change("added ca 12ab"), of("package ca-certificates", change("added file /etc/ca-certificates.conf", "type", "file")))},
 	},
 	"boot-changed": {
-		fires: []grade.Input{changed(change("added autostart /etc/rc.local", "point", "rc.local")), changed(change("modified file /etc/default/grub", "type", "file"))},
-		quiet: []grade.Input{changed(change("added autostart /etc/profile.d/x.sh", "point", "profile"), of("package ssh", change("added autostart /etc/init.d/ssh", "point", "init.d")))},
+		fires: []grade.Input{changed(change("added autostart /etc/rc.local", "point", "rc.local")), changed(change("modified file /etc/default/grub", "type", "file")),
+			changed(of("package ssh", change("added autostart /etc/init.d/ssh", "point", "init.d"))), changed(of("package ssh", change("added file /etc/init.d/ssh", "type", "file"))),
+		},
+		quiet: []grade.Input{changed(change("added autostart /etc/profile.d/x.sh", "point", "profile"))},
 	},
 	"open-listeners": {
 		fires: []grade.Input{changed(change("added listener tcp 0.0.0.0:8080", "address", "0.0.0.0")), changed(change("added listener tcp [::]:22"))},
