@@ -17,7 +17,6 @@ import (
 type Client struct {
 	line  *line
 	conn  net.Conn
-	nonce [16]byte
 	slots chan struct{} // one for each call that the agent still works on
 
 	told atomic.Pointer[Info] // by a renewal
@@ -42,7 +41,7 @@ func Connect(ctx context.Context, conn net.Conn) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	c := &Client{line: l, conn: conn, nonce: hello.nonce, slots: make(chan struct{}, maxCalls), calls: map[uint32]*outgoingCall{}}
+	c := &Client{line: l, conn: conn, slots: make(chan struct{}, maxCalls), calls: map[uint32]*outgoingCall{}}
 	go l.writeFrames()
 	go c.readFrames()
 	go func() {
@@ -142,7 +141,7 @@ func (c *Client) readFrames() {
 	for {
 		h, err := nextHeader(c.line.r)
 		if garbage := (*garbageError)(nil); errors.As(err, &garbage) {
-			if c.welcomedAgain() {
+			if c.strayWelcome() {
 				continue
 			}
 			if c.startedAgain() {

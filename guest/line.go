@@ -53,7 +53,7 @@ func (l *line) writeFrames() {
 		case <-l.done:
 			return
 		case o := <-l.out:
-			if isClosed(o.stale) {
+			if isClosed(l.done) || isClosed(o.stale) { // a dead line may have been chosen to send
 				recycle(o.buf)
 				continue
 			}

@@ -31,14 +31,17 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 		close(closed)
 	}()
 	l := newLine(conn)
+	written := make(chan struct{})
 	go func() {
 		l.writeFrames()
 		cancel()
+		close(written)
 	}()
 	var calls sync.WaitGroup
 	l.kill(s.serveLine(inner, l, &calls))
 	cancel()
 	<-closed
+	waitWritten(written)
 	waitFor(&calls, killGrace)
 	switch {
 	case ctx.Err() != nil:
@@ -47,6 +50,15 @@ func (s *Server) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 		return nil
 	}
 	return &LineError{l.err}
+}
+
+// waitWritten waits for a writer whose stream is closed: a word of its that came
+// later would be said to the next host. One that nothing interrupts is left.
+func waitWritten(written <-chan struct{}) {
+	select {
+	case <-written:
+	case <-time.After(killGrace):
+	}
 }
 
 // serveLine serves one connection after another until the stream ends.

@@ -33,18 +33,19 @@ func (c *Client) startedAgain() bool {
 		return false
 	}
 	return bytes.Contains(append(startedWord(), make([]byte, headerSize)...), b) ||
-		c.nextIs(startedMagic, func(greeting) bool { return true })
+		c.nextIs(startedMagic)
 }
 
-// welcomedAgain drops the answer to a hello that was said twice.
-func (c *Client) welcomedAgain() bool {
-	return c.nextIs(welcomeMagic, func(g greeting) bool { return g.nonce == c.nonce })
+// strayWelcome drops the answer to a hello that was said twice, or by the host
+// before.
+func (c *Client) strayWelcome() bool {
+	return c.nextIs(welcomeMagic)
 }
 
 // nextIs drops the greeting that begins with magic within the next header's
-// length and that match accepts, and reports whether it was there. Other bytes
-// stay, and it does not wait for more of them.
-func (c *Client) nextIs(magic [16]byte, match func(greeting) bool) bool {
+// length, and reports whether it was there. Other bytes stay, and it does not wait
+// for more of them.
+func (c *Client) nextIs(magic [16]byte) bool {
 	b, err := c.line.r.Peek(headerSize)
 	if err != nil {
 		return false
@@ -59,8 +60,7 @@ func (c *Client) nextIs(magic [16]byte, match func(greeting) bool) bool {
 	if b, err = c.line.r.Peek(at + greetingSize); err != nil {
 		return false
 	}
-	g, ok := parseGreeting(b[at:], magic)
-	if !ok || !match(g) {
+	if _, ok := parseGreeting(b[at:], magic); !ok {
 		return false
 	}
 	c.line.r.Discard(at + greetingSize)

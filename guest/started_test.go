@@ -1,8 +1,11 @@
 package guest_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +35,69 @@ func TestAgentStartedAgain(t *testing.T) {
 		if line := (*guest.LineError)(nil); !errors.Is(err, guest.ErrStarted) || !errors.As(err, &line) {
 			t.Errorf("died after %d bytes of a frame: got %v, want a dead line and ErrStarted", cut, err)
 		}
+	}
+}
+
+// TestStrayWelcome proves that an answer to the host before, which comes late, is
+// no part of what this one is told.
+func TestStrayWelcome(t *testing.T) {
+	host, agent := guesttest.Pipe(t)
+	go func() {
+		hello := make([]byte, len(guest.Hello()))
+		if _, err := io.ReadFull(agent, hello); err != nil {
+			return
+		}
+		agent.Write(guest.Welcome(hello))
+		agent.Write(guest.Welcome(guest.Hello()))
+		agent.Read(make([]byte, 4<<10)) // the call
+		guest.Announce(agent)
+		io.Copy(io.Discard, agent)
+	}()
+	c := guesttest.Connect(t, host)
+	if err := c.Call(limit(t), "echo", nil, nil, nil, nil); !errors.Is(err, guest.ErrStarted) {
+		t.Errorf("got %v, want to read on to ErrStarted", err)
+	}
+}
+
+// A lagging stream ends when it is closed, but a Write that goes on then takes a
+// moment longer.
+type lagging struct {
+	hello  io.Reader
+	asked  chan struct{} // closed by the Write
+	closed chan struct{}
+	wrote  atomic.Bool
+}
+
+func (l *lagging) Read(b []byte) (int, error) {
+	n, err := l.hello.Read(b)
+	if err != nil {
+		<-l.asked
+	}
+	return n, err
+}
+
+func (l *lagging) Write(b []byte) (int, error) {
+	close(l.asked)
+	<-l.closed
+	time.Sleep(50 * time.Millisecond)
+	l.wrote.Store(true)
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (l *lagging) Close() error {
+	close(l.closed)
+	return nil
+}
+
+// TestNothingIsSaidAfterServe proves that a line that has ended says nothing any
+// more: the next host would hear it.
+func TestNothingIsSaidAfterServe(t *testing.T) {
+	l := &lagging{hello: bytes.NewReader(guest.Hello()), asked: make(chan struct{}), closed: make(chan struct{})}
+	if err := (&guest.Server{}).Serve(limit(t), l); err != nil {
+		t.Error(err)
+	}
+	if !l.wrote.Load() {
+		t.Error("Serve returned before its last Write did")
 	}
 }
 
