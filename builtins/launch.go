@@ -78,6 +78,11 @@ func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, erro
 	name := cmp.Or(a.Image.name, s.Image())
 	driver := cmp.Or(a.Driver, s.Driver())
 	s.Describe(name, "")
+	if a.Driver != "" {
+		if err := s.Usable(ctx, driver); err != nil {
+			return nil, fmt.Errorf("launch: %w", err) // before its image is missed
+		}
+	}
 	img, err := s.Resolve(ctx, driver, name)
 	if missing := (*images.NotFoundError)(nil); errors.As(err, &missing) && missing.Next == "" {
 		return nil, engine.Scriptf("launch: for parameter image: %w", err)
@@ -167,6 +172,9 @@ func (m *Machine) greet(ctx context.Context) error {
 		return err
 	})
 	m.record.OS = m.info.OS
+	if m.adopted {
+		m.record.CPUs, m.record.Memory = m.info.CPUs, m.info.Memory // nobody else says
+	}
 	if err != nil || m.adopted || m.info.Hostname == m.name {
 		return err
 	}
