@@ -78,6 +78,15 @@ func Lack(ctx context.Context, d vm.Driver, all []vm.Driver, ability string) str
 	return lack(d, info, instead, all, ability)
 }
 
+// Usable returns why a driver that a script names cannot be used on this host.
+func (s *Session) Usable(ctx context.Context, driver string) error {
+	d, err := s.env.driver(driver)
+	if err == nil {
+		_, err = d.Probe(ctx)
+	}
+	return err
+}
+
 // lack puts into words that a driver lacks an ability.
 func lack(d vm.Driver, info vm.Info, instead string, all []vm.Driver, ability string) string {
 	text := d.Name()

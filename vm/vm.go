@@ -68,6 +68,10 @@ type Card struct {
 	Capabilities []Capability          `json:"capabilities"`      // with the newest version known, in Of's order
 	Instead      map[Capability]string `json:"instead,omitempty"` // for what is lacking: what the user can do
 	Isolation    Isolation             `json:"isolation"`         // who enforces NetworkNone
+
+	// Builds says which machines start from the images that assay builds, whose
+	// disks have no boot loader: "yes", or such as "containers". Empty: none.
+	Builds string `json:"builds,omitempty"`
 }
 
 // Isolation says who keeps a machine without a network from reaching one.

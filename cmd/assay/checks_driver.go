@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -42,7 +41,7 @@ func driverCheck(ctx context.Context, d vm.Driver) check {
 	r := &driverReport{Name: d.Name(), Here: belongsHere(d), Fetches: fetches, Adopts: adopts, Card: card(d)}
 	c := check{Name: d.Name(), Driver: r}
 	if !r.Here {
-		c.State, c.Found = off, "for hosts with "+systemNames(r.Card.Systems, " or ")
+		c.unusable(vm.Elsewhere(d.Name(), r.Card.Systems))
 		return c
 	}
 	info, err := probe(ctx, d)
@@ -92,20 +91,4 @@ func (c *check) unusable(err error) {
 	if packages, ok := strings.CutPrefix(u.Fix, "apt-get install "); ok {
 		c.Packages, c.Why = nonFlags(packages), "running machines"
 	}
-}
-
-// systemNames writes the names of operating systems for a person.
-func systemNames(systems []string, between string) string {
-	var names []string
-	for _, s := range systems {
-		name := map[string]string{"darwin": "macOS", "linux": "Linux", "windows": "Windows"}[s]
-		if name == "" {
-			name = s
-		}
-		names = append(names, name)
-	}
-	if len(names) == 0 {
-		return runtime.GOOS
-	}
-	return strings.Join(names, between)
 }

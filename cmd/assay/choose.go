@@ -113,3 +113,18 @@ func belongsHere(d vm.Driver) bool {
 	systems := card(d).Systems
 	return len(systems) == 0 || slices.Contains(systems, runtime.GOOS)
 }
+
+// A driverFlag is the value of --driver: one that a script left empty by mistake
+// is no choice.
+type driverFlag string
+
+func (f *driverFlag) String() string { return string(*f) }
+func (f *driverFlag) Type() string   { return "string" }
+
+func (f *driverFlag) Set(name string) error {
+	if name == "" {
+		return errors.New(`got "", want the name of a driver, or no --driver`)
+	}
+	*f = driverFlag(name)
+	return nil
+}

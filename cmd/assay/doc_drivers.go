@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"strings"
@@ -27,7 +28,7 @@ func driversPage(drivers []vm.Driver) (string, error) {
 		return "", err
 	}
 	var page bytes.Buffer
-	err = t.Execute(&page, map[string]string{"Met": metTable(real), "Abilities": abilityTable(real), "Instead": insteadTable(real)})
+	err = t.Execute(&page, map[string]string{"Builds": builders(real), "Met": metTable(real), "Abilities": abilityTable(real), "Instead": insteadTable(real)})
 	return page.String(), err
 }
 
@@ -40,9 +41,24 @@ func metTable(drivers []vm.Driver) string {
 		if met == "" {
 			met = "no: stand-ins and transcripts only"
 		}
-		rows = append(rows, []string{"`" + d.Name() + "`", c.Title, "`" + c.Tool + "`", systemNames(c.Systems, ", "), met, keptBy(c.Isolation)})
+		rows = append(rows, []string{"`" + d.Name() + "`", c.Title, "`" + c.Tool + "`", vm.Hosts(c.Systems, ", "), met, keptBy(c.Isolation)})
 	}
 	return markdownTable(rows)
+}
+
+// builders names the drivers whose machines start from the images that assay builds.
+func builders(drivers []vm.Driver) string {
+	var names []string
+	for _, d := range drivers {
+		switch builds := card(d).Builds; builds {
+		case "":
+		case "yes":
+			names = append(names, "`"+d.Name()+"`")
+		default:
+			names = append(names, "`"+d.Name()+"` ("+builds+")")
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func keptBy(i vm.Isolation) string {
@@ -61,7 +77,7 @@ func abilityTable(drivers []vm.Driver) string {
 	for _, c := range vm.All() {
 		head = append(head, string(c))
 	}
-	rows := [][]string{append(head, "existing", "own images")}
+	rows := [][]string{append(head, "existing", "assay's images", "own images")}
 	for _, d := range drivers {
 		row := []string{"`" + d.Name() + "`"}
 		for _, c := range vm.All() {
@@ -69,7 +85,7 @@ func abilityTable(drivers []vm.Driver) string {
 		}
 		_, adopts := d.(vm.Adopter)
 		_, fetches := d.(vm.Catalog)
-		rows = append(rows, append(row, yes(adopts), yes(fetches)))
+		rows = append(rows, append(row, yes(adopts), cmp.Or(card(d).Builds, yes(false)), yes(fetches)))
 	}
 	return markdownTable(rows)
 }

@@ -45,9 +45,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Say what this host lacks, and mend it",
 		Long: `Look at what this host has: processors and their virtualisation, memory, disk,
 network, hypervisors, tools, images, results. Of each hypervisor it says whether it
-can be used, why not, what to do, and whether assay's driver has met the real one
-or is known by stand-ins and transcripts only; docs/drivers.md has them side by
-side. With --fix what is missing is installed with apt-get, as root or with sudo;
+can be used, why not and what to do; of those that can, whether assay's driver has
+met the real one or is known by stand-ins and transcripts only. docs/drivers.md says
+that of all. With --fix what is missing is installed with apt-get, as root or with sudo;
 where neither is possible the command to type is printed. With --try a machine is
 made, and what tests do is done in it.
 
@@ -56,13 +56,16 @@ and "assay run --fit" takes it. Files go into machines over the agent's line and
 over ssh, so that no network and no sftp is needed; docs/drivers.md says how the
 line comes about on each hypervisor, and what to do where it does not.
 
-Exit codes: 0 assay can work here, 3 it cannot.`,
+Exit codes: 0 assay can work here, 2 the command line is wrong, 3 it cannot.`,
 		Example: `  assay doctor
   assay doctor --fix
   assay doctor --try --driver libvirt
   assay doctor --json`,
 		Args: operands(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.tried(c, driver, try); err != nil {
+				return err
+			}
 			checks := a.examine(c.Context())
 			if fix {
 				if err := a.fix(c.Context(), checks); err != nil {
@@ -85,11 +88,25 @@ Exit codes: 0 assay can work here, 3 it cannot.`,
 	c.Flags().BoolVar(&fix, "fix", false, "install what is missing")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&try, "try", false, "make a machine, run a command in it, copy a file in and out, save it and go back")
-	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` to try")
+	c.Flags().Var((*driverFlag)(&driver), "driver", "hypervisor `NAME` to try")
 	c.Flags().StringVar(&image, "image", engine.DefaultImage, "image to try it with")
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	must(c.RegisterFlagCompletionFunc("image", a.completeImages))
 	return c
+}
+
+// tried checks the flag that says which driver is tried.
+func (a *app) tried(c *cobra.Command, driver string, try bool) error {
+	if !c.Flags().Changed("driver") {
+		return nil
+	}
+	if err := a.flagDriver(driver); err != nil {
+		return err
+	}
+	if !try {
+		return usagef("assay doctor --try --driver "+driver, "doctor: got --driver without --try, want both")
+	}
+	return nil
 }
 
 func (a *app) printChecks(checks []check, asJSON bool) error {

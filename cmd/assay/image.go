@@ -42,7 +42,7 @@ func (a *app) imageBuildCommand() *cobra.Command {
 		Args:              operands(1, -1, "the NAME of an image"),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := a.driver(c.Context(), driver)
+			d, err := a.usableDriver(c.Context(), driver)
 			if err != nil {
 				return err
 			}
@@ -55,6 +55,9 @@ func (a *app) imageBuildCommand() *cobra.Command {
 				return usagef("\"assay image list\" shows the images", "image build: %w", err)
 			}
 			for _, name := range names {
+				if err := bootsKernel(d, name); err != nil {
+					return err
+				}
 				if err := a.buildImage(c.Context(), store, name, d, fresh); err != nil {
 					return err
 				}
@@ -65,7 +68,7 @@ func (a *app) imageBuildCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` that boots the image once, to prove it")
+	c.Flags().Var((*driverFlag)(&driver), "driver", "hypervisor `NAME` that boots the image once, to prove it")
 	c.Flags().BoolVar(&fresh, "fresh", false, "build again with today's packages")
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	return c
@@ -164,7 +167,7 @@ disk, is booted once, and is named after what it says it is.`,
 	}
 	c.Flags().StringVar(&opt.Name, "name", "", "what to call it (default: OS-VERSION, as the guest says)")
 	c.Flags().StringVar(&opt.Firmware, "firmware", "auto", "bios or uefi; auto reads it from the disk's partitions")
-	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` that boots it once")
+	c.Flags().Var((*driverFlag)(&driver), "driver", "hypervisor `NAME` that boots it once")
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	must(c.RegisterFlagCompletionFunc("firmware", words("auto", "bios", "uefi")))
 	return c
@@ -172,7 +175,7 @@ disk, is booted once, and is named after what it says it is.`,
 
 func (a *app) importImage(ctx context.Context, file, driver string, opt images.ImportOptions) error {
 	var err error
-	if opt.Driver, err = a.driver(ctx, driver); err != nil {
+	if opt.Driver, err = a.usableDriver(ctx, driver); err != nil {
 		return err
 	}
 	if opt.Agent, err = agent(); err != nil {

@@ -63,7 +63,7 @@ line is wrong, 3 the infrastructure broke, 4 interrupted.`,
 		RunE:              func(c *cobra.Command, args []string) error { return a.placebo(c.Context(), f, args) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.driver, "driver", "", "hypervisor `NAME` to run on")
+	fl.Var((*driverFlag)(&f.driver), "driver", "hypervisor `NAME` to run on")
 	fl.IntVar(&f.runs, "runs", 20, "how many machines do nothing, of each image")
 	fl.IntVar(&f.seconds, "seconds", 30, "for how long")
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many at a time (default: as many as the host has processors)")

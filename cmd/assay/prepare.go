@@ -66,7 +66,7 @@ type need struct {
 	driver vm.Driver
 }
 
-// needs lists the images of a plan, each once, without those that need no disk
+// needs lists the images of a plan, each once for each driver, without those that need no disk
 // and those that a hypervisor fetches itself.
 func needs(env engine.Env, cells []assay.Cell, store *images.Store) []need {
 	var list []need
@@ -80,16 +80,20 @@ func needs(env engine.Env, cells []assay.Cell, store *images.Store) []need {
 				continue
 			}
 		}
-		if !slices.ContainsFunc(list, func(n need) bool { return n.image == c.Image }) {
+		if !slices.Contains(list, need{c.Image, d}) {
 			list = append(list, need{c.Image, d})
 		}
 	}
 	return list
 }
 
-// prepareImages builds the images that a plan needs and the store lacks. An
-// image whose agent is older than this assay is made again, which takes seconds.
+// prepareImages builds the images that a plan needs and the store lacks, once its
+// drivers are known to be there. An image whose agent is older than this assay is
+// made again, which takes seconds.
 func (a *app) prepareImages(ctx context.Context, env engine.Env, cells []assay.Cell, noBuild bool) error {
+	if err := ready(ctx, env.Drivers, cells); err != nil {
+		return err
+	}
 	store, err := a.store()
 	if err != nil {
 		return err
@@ -104,20 +108,29 @@ func (a *app) prepareImages(ctx context.Context, env engine.Env, cells []assay.C
 	}
 	for _, n := range list {
 		built := slices.ContainsFunc(entries, func(e images.Entry) bool { return e.Name == n.image && e.How == "build" })
-		if noBuild || !built {
-			if _, err := store.Resolve(n.image); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := cannotBuild(runtime.GOOS, store, n); err != nil {
-			return err
-		}
-		if err := a.buildImage(ctx, store, n.image, n.driver, false); err != nil {
+		if err := a.prepareImage(ctx, store, n, built && !noBuild); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// prepareImage sees that one image is there, and builds it if that can be done.
+func (a *app) prepareImage(ctx context.Context, store *images.Store, n need, build bool) error {
+	if !build {
+		_, err := store.Resolve(n.image)
+		return err
+	}
+	if err := cannotBuild(runtime.GOOS, store, n); err != nil {
+		return err
+	}
+	if err := bootsKernel(n.driver, n.image); err != nil {
+		if _, missing := store.Record(n.image); missing != nil {
+			return err
+		}
+		return nil // a test may launch another image; if not, the launch says the same
+	}
+	return a.buildImage(ctx, store, n.image, n.driver, false)
 }
 
 // cannotBuild says where else an image may come from on systems that build none.

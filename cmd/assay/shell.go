@@ -48,7 +48,7 @@ func (a *app) shellCommand() *cobra.Command {
 			return a.shellFresh(c.Context(), args[0], driver, vm.Spec{CPUs: cpus, Memory: int64(memory) << 20}, cmd)
 		},
 	}
-	c.Flags().StringVar(&driver, "driver", "", "hypervisor `NAME` for a fresh machine")
+	c.Flags().Var((*driverFlag)(&driver), "driver", "hypervisor `NAME` for a fresh machine")
 	c.Flags().StringVar(&user, "user", "", "who to be in the guest (default: its test user)")
 	c.Flags().IntVar(&memory, "memory", 512, "memory of a fresh machine, `MIB`")
 	c.Flags().IntVar(&cpus, "cpus", 1, "processors of a fresh machine")
@@ -77,7 +77,7 @@ func (a *app) shellLive(ctx context.Context, l engine.Live, cmd guest.Command) e
 
 // shellFresh opens a shell in a machine made for it.
 func (a *app) shellFresh(ctx context.Context, image, driver string, spec vm.Spec, cmd guest.Command) (err error) {
-	d, err := a.driver(ctx, driver)
+	d, err := a.usableDriver(ctx, driver)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ var tryMachine = vm.Spec{CPUs: 1, Memory: 512 << 20}
 // try makes a machine with a driver, and does in it what tests do: a check for each
 // step, up to the first that fails.
 func (a *app) try(ctx context.Context, image, driver string) []check {
-	d, err := a.driver(ctx, driver)
+	d, err := a.usableDriver(ctx, driver)
 	if err != nil {
 		return []check{failed("launch", err)}
 	}

@@ -25,6 +25,9 @@ func card(e *env) {
 	if !slices.Contains([]vm.Isolation{vm.IsolationHost, vm.IsolationGuest, vm.IsolationNone}, c.Isolation) {
 		e.Errorf("isolation: got %q, want host, guest or none", c.Isolation)
 	}
+	if e.cfg.Image.Kernel != "" && c.Builds == "" {
+		e.Errorf("machines start from %s, which has no boot loader; say so in Builds of the driver's card", e.cfg.Image.Name)
+	}
 	for _, capability := range vm.All() {
 		has := slices.Contains(c.Capabilities, capability)
 		if !has && slices.Contains(e.info.Capabilities, capability) {

@@ -20,6 +20,9 @@ import (
 // name is what scripts call the driver.
 const name = "hyperv"
 
+// systems are the hosts that have a Hyper-V.
+var systems = []string{"windows"}
+
 // driver is the Hyper-V driver.
 type driver struct {
 	agents func(arch string) ([]byte, error)
@@ -49,7 +52,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Hyper-V", Tool: "powershell", Systems: []string{"windows"},
+		Title: "Hyper-V", Tool: "powershell", Systems: systems,
 		Capabilities: vm.Of(&machine{d: d}), Isolation: vm.IsolationHost,
 		Instead: map[vm.Capability]string{vm.CapDisk: "captures read the guest's files through its agent"},
 	}
@@ -76,10 +79,10 @@ func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
-	if err := admit(spec); err != nil {
+	if _, err := d.Probe(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := d.Probe(ctx); err != nil {
+	if err := admit(spec); err != nil {
 		return nil, err
 	}
 	progress := spec.Progress

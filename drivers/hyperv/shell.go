@@ -28,7 +28,7 @@ const answerLimit = 3 * time.Minute
 // every Windows has; $ASSAY_POWERSHELL may name pwsh.
 func powershell() *cli.Tool {
 	return &cli.Tool{
-		Driver: name, Name: "powershell", Errors: complaints, Limit: answerLimit, Fix: enableHyperV,
+		Driver: name, Name: "powershell", Systems: systems, Errors: complaints, Limit: answerLimit, Fix: enableHyperV,
 		Args: []string{"-NoLogo", "-NoProfile", "-NonInteractive", "-OutputFormat", "Text", "-ExecutionPolicy", "Bypass"},
 	}
 }

@@ -64,7 +64,7 @@ func (d *driver) Name() string { return driverName }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Incus, LXD", Tool: "incus", Systems: []string{"linux"},
+		Title: "Incus, LXD", Tool: "incus", Builds: "containers", Systems: []string{"linux"},
 		Met: []string{"Incus 6.0.4, containers", "LXD 5.0.2, containers"},
 		Capabilities: []vm.Capability{
 			vm.CapSnapshot, vm.CapMemory, vm.CapFork, vm.CapConsole, vm.CapNetwork, vm.CapSuspend, vm.CapUsage,

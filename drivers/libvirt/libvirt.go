@@ -52,6 +52,7 @@ func defaultURI() string {
 // Card says what is known of the driver on any host.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
+		Builds:       "yes",
 		Title:        "libvirt",
 		Tool:         "virsh",
 		Systems:      []string{"linux", "darwin"},

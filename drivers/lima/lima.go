@@ -184,11 +184,11 @@ func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
-	if err := cli.Admit(name, spec); err != nil {
-		return nil, err
-	}
 	h, err := d.host(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := cli.Admit(name, spec); err != nil {
 		return nil, err
 	}
 	m := d.machine(h, cli.Name(spec.Owner, spec.Name), spec)

@@ -27,6 +27,9 @@ import (
 // name is the driver's.
 const name = "parallels"
 
+// systems are the hosts that it runs on.
+var systems = []string{"darwin"}
+
 type driver struct {
 	ctl, srv cli.Tool
 	agents   func(arch string) ([]byte, error)
@@ -52,7 +55,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Parallels Desktop", Tool: "prlctl", Systems: []string{"darwin"},
+		Title: "Parallels Desktop", Tool: "prlctl", Systems: systems,
 		Capabilities: vm.Of(&machine{}),
 		Instead: map[vm.Capability]string{
 			vm.CapConsole: "read the guest's journal with exec, or take a screenshot",

@@ -49,6 +49,7 @@ func install(t *testing.T) (*driver, *player) {
 	p.host.Tool("prlsrvctl", p.prlsrvctl)
 	p.host.Tool("ps", p.ps)
 	d := newDriver(cli.Config{Home: t.TempDir(), Agents: standin.AgentProgram})
+	d.ctl.Systems = nil // this host plays a Mac
 	d.pause = 20 * time.Millisecond
 	return d, p
 }

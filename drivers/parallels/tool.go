@@ -15,7 +15,7 @@ import (
 // tool is one of the two commands.
 func tool(command string) cli.Tool {
 	return cli.Tool{
-		Driver: name, Name: command, Places: []string{"/usr/local/bin/" + command}, Errors: complaints,
+		Driver: name, Name: command, Systems: systems, Places: []string{"/usr/local/bin/" + command}, Errors: complaints,
 		Fix: "brew install --cask parallels", Limit: 3 * time.Minute,
 	}
 }

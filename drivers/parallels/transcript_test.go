@@ -20,6 +20,7 @@ func replay(t *testing.T, file string) *driver {
 	play := standin.Replay(t, filepath.Join("testdata", file+".jsonl"))
 	standin.New(t, "prlctl", play).Tool("prlsrvctl", play)
 	d := newDriver(cli.Config{Home: t.TempDir(), Agents: standin.AgentProgram})
+	d.ctl.Systems = nil // this host plays a Mac
 	d.pause, d.doubt, d.boot = 50*time.Millisecond, 20*time.Second, 20*time.Second
 	return d
 }

@@ -49,7 +49,8 @@ func (d *driver) Name() string { return "qemu" }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "QEMU", Tool: "qemu-system-x86_64", Systems: []string{"linux"}, Met: []string{"QEMU 7.2.22"},
+		Builds: "yes",
+		Title:  "QEMU", Tool: "qemu-system-x86_64", Systems: []string{"linux"}, Met: []string{"QEMU 7.2.22"},
 		Capabilities: []vm.Capability{vm.CapSnapshot, vm.CapMemory, vm.CapFork, vm.CapConsole, vm.CapNetwork, vm.CapSuspend, vm.CapUsage, vm.CapDisk},
 		Instead:      map[vm.Capability]string{vm.CapScreenshot: "read the console: the machines have a serial one, and no display"},
 		Isolation:    vm.IsolationHost,

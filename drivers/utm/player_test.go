@@ -53,6 +53,7 @@ func onMac(t *testing.T, version string) (*driver, *player) {
 	p.host.Tool("osascript", p.osascript)
 	p.host.Tool("ps", p.ps)
 	d := newDriver(cli.Config{Home: t.TempDir(), Agents: standin.AgentProgram})
+	d.ctl.Systems = nil // this host plays a Mac
 	d.pause = 20 * time.Millisecond
 	return d, p
 }

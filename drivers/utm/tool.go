@@ -55,7 +55,7 @@ func utmctl() cli.Tool {
 	if home, err := os.UserHomeDir(); err == nil {
 		places = append(places, filepath.Join(home, application))
 	}
-	return cli.Tool{Driver: name, Name: "utmctl", Places: places, Errors: complaints, Fix: install, Limit: 3 * time.Minute}
+	return cli.Tool{Driver: name, Name: "utmctl", Systems: systems, Places: places, Errors: complaints, Fix: install, Limit: 3 * time.Minute}
 }
 
 func osascript() cli.Tool {

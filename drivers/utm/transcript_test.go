@@ -33,6 +33,7 @@ func replay(t *testing.T, file string) *driver {
 		return play(c)
 	})
 	d := newDriver(cli.Config{Home: t.TempDir(), Agents: standin.AgentProgram})
+	d.ctl.Systems = nil // this host plays a Mac
 	d.pause, d.doubt, d.power, d.boot = 50*time.Millisecond, 20*time.Second, 20*time.Second, 20*time.Second
 	return d
 }

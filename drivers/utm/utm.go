@@ -28,6 +28,9 @@ import (
 // name is the driver's.
 const name = "utm"
 
+// systems are the hosts that it runs on.
+var systems = []string{"darwin"}
+
 type driver struct {
 	ctl, osa cli.Tool
 	agents   func(arch string) ([]byte, error)
@@ -58,7 +61,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "UTM", Tool: "utmctl", Systems: []string{"darwin"},
+		Title: "UTM", Tool: "utmctl", Systems: systems,
 		Capabilities: vm.Of(&machine{version: snapshots}),
 		Instead: map[vm.Capability]string{
 			vm.CapFork:       "launch the image again, or clone a virtual machine in UTM and use it as template:NAME",

@@ -82,7 +82,7 @@ func TestProbeSays(t *testing.T) {
 }
 
 // TestRefusedBeforeAnything proves that what cannot be is said before VBoxManage
-// is called at all.
+// is asked for more than its version.
 func TestRefusedBeforeAnything(t *testing.T) {
 	for what, edit := range map[string]func(*vm.Spec){
 		"a kernel":  func(s *vm.Spec) { s.Image.Kernel = "/boot/vmlinuz" },
@@ -96,8 +96,8 @@ func TestRefusedBeforeAnything(t *testing.T) {
 		if u := (*vm.UnsupportedError)(nil); !errors.As(err, &u) || u.Instead == "" {
 			t.Errorf("%s: got %v, want a *vm.UnsupportedError that says what to do instead", what, err)
 		}
-		if calls := b.host.Calls(); len(calls) > 0 {
-			t.Errorf("%s: VBoxManage was called: %q", what, calls)
+		if calls := b.host.Calls(); len(calls) > 1 {
+			t.Errorf("%s: VBoxManage was called for more than its version: %q", what, calls)
 		}
 	}
 }

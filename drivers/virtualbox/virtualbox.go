@@ -75,15 +75,15 @@ func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
+	v, err := d.version(ctx)
+	if err != nil {
+		return nil, d.manage.Unavailable(err)
+	}
 	if err := cli.OnlyAMD64(driverName, spec.Image); err != nil {
 		return nil, err
 	}
 	if err := cli.Admit(driverName, spec); err != nil {
 		return nil, err
-	}
-	v, err := d.version(ctx)
-	if err != nil {
-		return nil, d.manage.Unavailable(err)
 	}
 	progress := spec.Progress
 	if progress == nil {

@@ -74,15 +74,15 @@ func (d *driver) Launch(ctx context.Context, spec vm.Spec) (vm.Machine, error) {
 }
 
 func (d *driver) launch(ctx context.Context, spec vm.Spec) (*machine, error) {
+	p, err := d.product(ctx)
+	if err != nil {
+		return nil, p.vmrun.Unavailable(err)
+	}
 	if err := cli.OnlyAMD64(driverName, spec.Image); err != nil {
 		return nil, err
 	}
 	if err := cli.Admit(driverName, spec); err != nil {
 		return nil, err
-	}
-	p, err := d.product(ctx)
-	if err != nil {
-		return nil, p.vmrun.Unavailable(err)
 	}
 	progress := spec.Progress
 	if progress == nil {

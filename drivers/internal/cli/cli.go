@@ -31,6 +31,8 @@ type Tool struct {
 	Errors []Pattern // what its complaints mean, the first that matches counts
 	Fix    string    // the command that installs it, for a *vm.UnavailableError
 
+	Systems []string // the GOOS values where it can be installed; empty: all
+
 	// Limit is how long a call may take that names no limit; default 2 minutes.
 	Limit time.Duration
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 
 	"assay/vm"
@@ -99,6 +101,11 @@ func (t *Tool) match(r Result) (Pattern, bool) {
 	return Pattern{}, false
 }
 
+// belongsHere reports whether the tool can be installed on this host's system.
+func (t *Tool) belongsHere() bool {
+	return len(t.Systems) == 0 || slices.Contains(t.Systems, runtime.GOOS)
+}
+
 // Unavailable turns the error of a driver's first call into what Probe says.
 func (t *Tool) Unavailable(err error) error {
 	var e *Error
@@ -107,6 +114,8 @@ func (t *Tool) Unavailable(err error) error {
 	}
 	reason := fmt.Sprintf("%s: %v", t.Name, e.Kind)
 	switch {
+	case errors.Is(e, ErrNotInstalled) && !t.belongsHere():
+		return vm.Elsewhere(t.Driver, t.Systems)
 	case errors.Is(e, ErrNotInstalled):
 		reason = t.Name + " is not installed"
 	case e.Kind == ErrFailed || e.Err != nil:
