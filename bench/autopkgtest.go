@@ -21,6 +21,7 @@ import (
 // when it is told "open" and says how to run commands in it.
 type testbed struct {
 	cmd  *exec.Cmd
+	wait func() error
 	in   io.WriteCloser
 	out  *bufio.Reader
 	said strings.Builder
@@ -75,7 +76,7 @@ func (st *Stage) startTestbed(ctx context.Context, qemu string) (*testbed, error
 		return nil, err
 	}
 	t.out = bufio.NewReader(out)
-	if err := cmd.Start(); err != nil {
+	if t.wait, err = start(cmd, syscall.SIGTERM); err != nil {
 		return nil, err
 	}
 	if _, err := t.answer(); err != nil {
@@ -137,5 +138,5 @@ func (t *testbed) close() error {
 	t.in.Close()
 	io.Copy(io.Discard, t.out)
 	defer syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
-	return t.cmd.Wait()
+	return t.wait()
 }

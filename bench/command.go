@@ -20,7 +20,7 @@ func (st *Stage) command(ctx context.Context, program string, args ...string) (s
 	var out, problem bytes.Buffer
 	cmd := st.make(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &problem
-	if err := cmd.Run(); err != nil {
+	if err := runToEnd(cmd); err != nil {
 		if problem.Len() == 0 {
 			problem = out
 		}

@@ -102,11 +102,11 @@ func (st *Stage) newDomain(ctx context.Context) (*domain, error) {
 	if err := st.startLibvirt(ctx); err != nil {
 		return nil, err
 	}
-	dir, err := st.folder("libvirt")
+	dir, err := st.folder(strings.TrimSuffix(domainPrefix, "-"))
 	if err != nil {
 		return nil, err
 	}
-	d := &domain{st: st, dir: dir, name: "bench-" + filepath.Base(dir), xml: filepath.Join(dir, "domain.xml")}
+	d := &domain{st: st, dir: dir, name: domainName(dir), xml: filepath.Join(dir, "domain.xml")}
 	var text bytes.Buffer
 	err = domainXML.Execute(&text, map[string]any{
 		"Name": d.name, "Memory": guestMemory >> 10, "CPUs": guestCPUs, "Disk": d.disk(), "Image": st.image, "Port": guest.Port,

@@ -80,8 +80,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 || o.n < 0 {
-		return o, fmt.Errorf("got operands %q and -n %d, want none and at least 1", f.Args(), o.n)
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("got the operands %q, want none; -only %s chooses subjects", f.Args(), f.Arg(0))
+	}
+	if o.n < 0 {
+		return o, fmt.Errorf("for -n: got %d, want at least 1", o.n)
 	}
 	o.db = cmp.Or(o.db, filepath.Join(o.home, "results.db"))
 	return o, nil

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"assay/guest"
@@ -68,10 +69,11 @@ func (st *Stage) startPlain(ctx context.Context, opt plainOptions) (*plain, erro
 	}
 	p.cmd = exec.Command("qemu-system-x86_64", p.args(opt)...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, &p.said, &p.said
-	if err := p.cmd.Start(); err != nil {
+	wait, err := start(p.cmd, syscall.SIGKILL)
+	if err != nil {
 		return nil, err
 	}
-	go func() { p.cmd.Wait(); close(p.exited) }()
+	go func() { wait(); close(p.exited) }()
 	if err := p.connect(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

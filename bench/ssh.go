@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -40,6 +41,7 @@ func (p *plain) waitSSH(ctx context.Context) error {
 type master struct {
 	p      *plain
 	cmd    *exec.Cmd
+	wait   func() error
 	socket string
 }
 
@@ -48,12 +50,13 @@ func (p *plain) openMaster(ctx context.Context) (*master, error) {
 	m := &master{p: p, socket: filepath.Join(p.dir, "ssh-"+strconv.FormatInt(time.Now().UnixNano(), 36))}
 	args := append(p.sshOptions(), "-M", "-N", "-S", m.socket, sshUser+"@127.0.0.1")
 	m.cmd = exec.Command("ssh", args...)
-	if err := m.cmd.Start(); err != nil {
+	var err error
+	if m.wait, err = start(m.cmd, syscall.SIGKILL); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	err := poll(ctx, 10*time.Millisecond, func() error {
+	err = poll(ctx, 10*time.Millisecond, func() error {
 		_, err := p.ssh(ctx, []string{"-S", m.socket, "-O", "check"})
 		return err
 	})
@@ -80,6 +83,6 @@ func (m *master) scp(ctx context.Context, from, to string) error {
 // still runs over it.
 func (m *master) close() error {
 	m.cmd.Process.Kill()
-	m.cmd.Wait() // its exit code says only that it was ended
+	m.wait() // its exit code says only that it was ended
 	return nil
 }

@@ -23,6 +23,7 @@ type Stage struct {
 	version string // its own word
 	agent   string
 	dir     string // private, short enough for sockets
+	lock    *os.File
 	image   vm.Image
 	say     func(line string)
 
@@ -46,11 +47,18 @@ func newStage(o options, say func(string)) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "bench-")
+	if err := sweepStages(os.TempDir(), say); err != nil {
+		say("sweeping: " + err.Error())
+	}
+	dir, err := os.MkdirTemp("", stagePrefix)
 	if err != nil {
 		return nil, err
 	}
-	return &Stage{home: home, assay: program, agent: o.agent, dir: dir, say: say}, nil
+	lock, err := holdStage(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &Stage{home: home, assay: program, agent: o.agent, dir: dir, lock: lock, say: say}, nil
 }
 
 // prepare asks assay who it is and builds the images that the subjects need.
@@ -91,7 +99,7 @@ func (st *Stage) clear() error {
 func (st *Stage) close() error {
 	err := errors.Join(st.clear(), callAll(st.ends))
 	st.ends = nil
-	return errors.Join(err, os.RemoveAll(st.dir))
+	return errors.Join(err, os.RemoveAll(st.dir), st.lock.Close())
 }
 
 func callAll(list []func() error) (err error) {
