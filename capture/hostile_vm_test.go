@@ -33,7 +33,14 @@ func TestHostileGuest(t *testing.T) {
 	g.run(forge)
 	g.run(writeRaw)
 	g.run("echo /usr/lib/no-such.so | sudo tee /etc/ld.so.preload >/dev/null; echo secret | sudo tee /srv/evil-file >/dev/null; sudo touch /srv/plain")
+	g.run("echo payload | sudo tee /srv/covered >/dev/null; sudo mount --bind /bin/true /srv/covered; sudo touch /srv/locked; sudo chattr +i /srv/locked")
 	honest := g.hostTake(host)
+	if r := g.record(honest, capture.HiddenPrefix+"/srv/covered"); r.Attrs["hidden"] != "/srv/covered" || r.Attrs["size"] != "8" {
+		t.Errorf("below a mounted file: got %v", r)
+	}
+	if r := g.record(honest, "/srv/locked"); r.Attrs["locked"] != "immutable" {
+		t.Errorf("an immutable file: got %v", r)
+	}
 	if r := g.record(honest, capture.HiddenPrefix+"/srv/x/beneath"); r.Attrs["hidden"] != "/srv/x" || r.Attrs["sha256"] == "" {
 		t.Errorf("below a mount: got %v", r)
 	}

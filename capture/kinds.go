@@ -18,11 +18,16 @@ const (
 	// text file), unread (why the content is not hashed), changed (its
 	// ctime, then), mtime, ctime (Unix
 	// nanoseconds), ino, disputed (what the guest says of a file that its disk tells
-	// otherwise, or the other way round), hidden.
+	// otherwise, or the other way round), hidden, locked ("immutable", "append-only";
+	// only where the host reads the disk).
 	//
-	// What lies on the disk below a mount point, where the guest's programs see
-	// another file system, has the key "disk:" and the path, and as hidden the mount
-	// point.
+	// What lies on the disk below a mount point, or is a file that another one is
+	// mounted over, has the key "disk:" and the path, and as hidden the mount point.
+	//
+	// Of what changed since its image was made, a capture by the host holds md5 and,
+	// of dpkg's own tables, sums, which no diff compares: they tell what packages
+	// brought. What passes for a package's file, or for dpkg's or apt's, and is not, has
+	// in a diff the attribute forged, which says why.
 	File = "file"
 	// Package is an installed package. Key: manager:name, followed by ":arch" for a
 	// foreign architecture and "@user" for one in a user's home. Managers: dpkg, rpm,
