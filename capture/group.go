@@ -25,7 +25,7 @@ const (
 var bookkeeping = map[string][]string{
 	"dpkg": {
 		"/var/log/apt/{history.log,term.log,eipp.log}{,.*}", "/var/log/{dpkg,alternatives}.log{,.*}", "/etc/alternatives/*", "/var/cache/debconf/{config,passwords,templates}.dat{,-old}",
-		"/var/lib/ucf/{hashfile,registry}{,.*}", "/var/lib/ucf/cache/*", "/var/lib/systemd/deb-systemd-*/**", "/var/lib/pam/*",
+		"/var/lib/ucf/{hashfile,registry}{,.*}", "/var/lib/ucf/cache{,/*}", "/var/lib/systemd/deb-systemd-*/**", "/var/lib/pam/*",
 	},
 	"rpm": {
 		"/var/lib/rpm/**", "/usr/lib/sysimage/rpm/**", "/usr/lib/sysimage/libdnf5/**", "/var/lib/dnf/**", "/var/cache/dnf/**", "/var/cache/libdnf5/**",
@@ -85,10 +85,20 @@ func group(changes []assay.Change, before, after Capture) {
 		if c.Kind != Package && c.Kind != File {
 			changes[i].Group = g.of(c)
 		}
+		if c.Kind == Package && c.Op == assay.Added && g.unlisted(c, before) {
+			c.After["forged"] = "dpkg keeps no list of its files"
+		}
 		delete(changes[i].Before, "md5")
 		delete(changes[i].After, "md5")
 	}
 	groupTrees(changes)
+}
+
+// unlisted reports whether dpkg's status tells of a package that dpkg did not
+// install. Some systems have no lists at all.
+func (g *grouper) unlisted(c assay.Change, before Capture) bool {
+	r := g.after.find(Package, c.Key)
+	return c.After["manager"] == "dpkg" && c.After["status"] == "" && infoFile(g.after, r, ".list") == nil && before.find(File, strings.TrimSuffix(dpkgInfo, "/")) != nil
 }
 
 // groupFiles groups files, those that packages own first: what speaks of a file

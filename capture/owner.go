@@ -36,23 +36,29 @@ func (c *claim) group() string { return "package " + c.name }
 // claims are what the changed packages say is theirs, and who owned it before.
 type claims struct {
 	of      map[string]*claim
-	others  map[string]string    // path → package that owned it before and did not change
-	made    map[string]diversion // path → in force afterwards
-	ended   map[string]diversion // path → in force before only
-	changed map[string]bool      // keys of packages
-	alias   map[string]string    // /lib → /usr/lib
+	others  map[string]string // path → package that owned it before and did not change
+	made    diversions        // in force afterwards
+	ended   diversions        // in force before only
+	changed map[string]bool   // keys of packages
+	names   map[string]bool   // of dpkg's packages among them
+	alias   map[string]string // /lib → /usr/lib
 }
 
 // A diversion has a package's file make room for another's.
-type diversion struct{ to, name string }
+type diversion struct{ from, to, name string }
+
+// diversions are found by both of their paths.
+type diversions struct{ from, to map[string]diversion }
 
 // claimsOf collects the claims. paths are those that somebody will ask about.
 func claimsOf(changed map[string]bool, paths map[string]bool, before, after Capture) *claims {
-	c := &claims{of: map[string]*claim{}, others: map[string]string{}, changed: changed, alias: aliases(after)}
-	for key := range changed {
+	c := &claims{of: map[string]*claim{}, others: map[string]string{}, changed: changed, names: namesOf(changed), alias: aliases(after)}
+	settings := conffilesOf(after)
+	for _, key := range slices.Sorted(maps.Keys(changed)) {
+		summed := after.Witness == WitnessHost && strings.HasPrefix(key, "dpkg:")
 		c.add(key, before, func(cl *claim) { cl.before = true })
-		c.add(key, after, func(cl *claim) { cl.after = true })
-		c.addSums(key, after)
+		c.add(key, after, func(cl *claim) { cl.after, cl.summed = true, cl.summed || summed })
+		c.addSums(key, after, settings)
 	}
 	for _, r := range before.ofKind(Package) {
 		if changed[r.Key] {
@@ -64,11 +70,8 @@ func claimsOf(changed map[string]bool, paths map[string]bool, before, after Capt
 			}
 		}
 	}
-	c.made = c.diversions(after)
-	c.ended = c.diversions(before)
-	for from := range c.made {
-		delete(c.ended, from)
-	}
+	c.made = c.diversions(after, diversions{})
+	c.ended = c.diversions(before, c.made)
 	return c
 }
 
@@ -102,7 +105,7 @@ func (c *claims) add(key string, in Capture, note func(*claim)) {
 	for p := range c.listed(in, r) {
 		cl := c.of[p]
 		if cl == nil {
-			cl = &claim{name: r.Attrs["name"], summed: r.Attrs["manager"] == "dpkg" && in.Witness == WitnessHost}
+			cl = &claim{name: r.Attrs["name"]}
 			c.of[p] = cl
 		}
 		note(cl)
@@ -110,26 +113,42 @@ func (c *claims) add(key string, in Capture, note func(*claim)) {
 }
 
 // addSums adds the digests that dpkg wrote down of a package.
-func (c *claims) addSums(key string, after Capture) {
+func (c *claims) addSums(key string, after Capture, settings map[string][]string) {
 	r := after.find(Package, key)
 	if r == nil || r.Attrs["manager"] != "dpkg" {
 		return
 	}
 	if f := infoFile(after, r, ".md5sums"); f != nil {
-		c.sums(f.Attrs["sums"], func(rest string) string { return "/" + rest })
+		for l := range strings.Lines(f.Attrs["sums"]) {
+			sum, p, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "  ")
+			c.sum("/"+p, sum)
+		}
 	}
-	if f := after.find(File, dpkgStatus); f != nil {
-		c.sums(f.Attrs["sums"], func(rest string) string { return strings.TrimPrefix(rest, r.Attrs["name"]+" ") })
+	for _, l := range settings[r.Attrs["name"]] {
+		p, sum, _ := strings.Cut(l, "\x00")
+		c.sum(p, sum)
 	}
 }
 
-func (c *claims) sums(table string, pathOf func(string) string) {
-	for l := range strings.Lines(table) {
-		sum, rest, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "  ")
-		if cl := c.of[Escape(c.real(pathOf(rest)))]; cl != nil {
-			cl.sum = sum
-		}
+func (c *claims) sum(p, sum string) {
+	if cl := c.of[Escape(c.real(p))]; cl != nil {
+		cl.sum = sum
 	}
+}
+
+// conffilesOf returns each package's configuration files, as path, a zero byte and digest.
+func conffilesOf(after Capture) map[string][]string {
+	found := map[string][]string{}
+	f := after.find(File, dpkgStatus)
+	if f == nil {
+		return found
+	}
+	for l := range strings.Lines(f.Attrs["sums"]) {
+		sum, rest, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "  ")
+		name, p, _ := strings.Cut(rest, " ")
+		found[name] = append(found[name], p+"\x00"+sum)
+	}
+	return found
 }
 
 // infoFile returns what dpkg keeps of a package under a suffix, or nil.
@@ -143,16 +162,21 @@ func infoFile(in Capture, r *Record, suffix string) *Record {
 }
 
 // diversions reads dpkg's table of diversions in favour of changed packages:
-// three lines each, the path, where its file goes, and the package.
-func (c *claims) diversions(in Capture) map[string]diversion {
-	found := map[string]diversion{}
+// three lines each, the path, where its file goes, and the package. Those of but
+// are left out.
+func (c *claims) diversions(in Capture, but diversions) diversions {
+	found := diversions{map[string]diversion{}, map[string]diversion{}}
 	f := in.find(File, dpkgDiversions)
 	if f == nil {
 		return found
 	}
 	for entry := range slices.Chunk(strings.Split(strings.TrimSuffix(f.Attrs["sums"], "\n"), "\n"), 3) {
-		if len(entry) == 3 && c.named(entry[2]) {
-			found[Escape(c.real(entry[0]))] = diversion{Escape(c.real(entry[1])), entry[2]}
+		if len(entry) < 3 || !c.named(entry[2]) {
+			continue
+		}
+		d := diversion{Escape(c.real(entry[0])), Escape(c.real(entry[1])), entry[2]}
+		if _, still := but.from[d.from]; !still {
+			found.from[d.from], found.to[d.to] = d, d
 		}
 	}
 	return found
@@ -161,12 +185,19 @@ func (c *claims) diversions(in Capture) map[string]diversion {
 // named reports whether a package of dpkg's changed.
 func (c *claims) named(name string) bool {
 	name, _, _ = strings.Cut(name, ":")
-	for key := range c.changed {
-		if _, rest, _ := strings.Cut(key, ":"); rest == name || strings.HasPrefix(rest, name+":") {
-			return true
+	return c.names[name]
+}
+
+// namesOf returns the names in keys of dpkg's packages: "dpkg:libc6:i386".
+func namesOf(keys map[string]bool) map[string]bool {
+	names := map[string]bool{}
+	for key := range keys {
+		if rest, ok := strings.CutPrefix(key, "dpkg:"); ok {
+			name, _, _ := strings.Cut(rest, ":")
+			names[name] = true
 		}
 	}
-	return false
+	return names
 }
 
 // real rewrites a path whose first folder is an alias.
@@ -196,7 +227,7 @@ func (c *claims) explain(ch assay.Change, before Capture) (group, forged string)
 		return cl.group(), ""
 	case unpackaged(ch.Key):
 		return "", "listed by " + cl.group() + ", where no package has files"
-	case c.others[ch.Key] != "" && c.made[ch.Key].name != cl.name:
+	case c.others[ch.Key] != "" && c.made.from[ch.Key].name != cl.name:
 		return "", "listed by " + cl.group() + ", but it belongs to " + c.others[ch.Key] + ", which did not change"
 	case ch.Op == assay.Removed && cl.before:
 		return cl.group(), ""
@@ -221,6 +252,8 @@ func (c *claim) doubt(ch assay.Change) string {
 		return "" // links have no digest
 	case c.sum == "":
 		return "listed by " + c.group() + ", but without a digest"
+	case ch.After["unread"] != "":
+		return "listed by " + c.group() + ", but not read: " + ch.After["unread"]
 	case kind != "file":
 		return "a " + kind + ", where " + c.group() + " brought a file"
 	case now != "" && now != c.sum:
@@ -231,18 +264,14 @@ func (c *claim) doubt(ch assay.Change) string {
 
 // movedBy returns the package whose diversion moved a file: aside, or back again.
 func (c *claims) movedBy(ch assay.Change, before Capture) string {
-	for from, d := range c.made {
-		if d.to == ch.Key && becomes(ch, before.find(File, from)) {
-			return d.name
-		}
-	}
-	if d := c.ended[ch.Key]; d.name != "" && becomes(ch, before.find(File, d.to)) {
+	if d := c.made.to[ch.Key]; d.name != "" && becomes(ch, before.find(File, d.from)) {
 		return d.name
 	}
-	for _, d := range c.ended {
-		if d.to == ch.Key && ch.Op == assay.Removed {
-			return d.name
-		}
+	if d := c.ended.from[ch.Key]; d.name != "" && becomes(ch, before.find(File, d.to)) {
+		return d.name
+	}
+	if ch.Op == assay.Removed {
+		return c.ended.to[ch.Key].name
 	}
 	return ""
 }

@@ -25,7 +25,7 @@ func beforeJq(more ...Record) Capture {
 func afterJq(list string, more ...Record) Capture {
 	records := slices.Concat(beforeJq().Records, dpkgPackage("jq", "1", append([]string{"/.", "/usr/bin/jq", "/etc/jq.conf", "/usr/share/man/jq.1"}, strings.Fields(list)...)...), []Record{
 		file("/usr/bin/jq", "md5", jqSum), file("/etc/jq.conf", "md5", confSum), file("/usr/share/man/jq.1", "type", "link", "target", "gojq.1"),
-		file(dpkgInfo+"jq.md5sums", "sums", jqSum+"  usr/bin/jq\n"+otherSum+"  usr/lib/odd\n"+jqSum+"  bin/bash\n"),
+		file(dpkgInfo+"jq.md5sums", "sums", jqSum+"  usr/bin/jq\n"+otherSum+"  usr/lib/odd\n"+otherSum+"  usr/lib/huge\n"+jqSum+"  bin/bash\n"),
 		file(dpkgStatus, "sha256", "33", "sums", confSum+"  jq /etc/jq.conf\n"+confSum+"  bash /etc/profile.d/evil.sh\n"),
 	})
 	for _, r := range more {
@@ -60,9 +60,9 @@ func changeOf(t *testing.T, kind, key string, before, after Capture) assay.Chang
 
 // What a package brought is its own; what its list claims beside that is not.
 func TestForgedList(t *testing.T) {
-	const claimed = " /root/.ssh/authorized_keys /usr/local/bin/x /etc/profile.d/evil.sh /tmp/left /usr/lib/odd /bin/bash /usr/bin/stray"
+	const claimed = " /root/.ssh/authorized_keys /usr/local/bin/x /etc/profile.d/evil.sh /tmp/left /usr/lib/odd /bin/bash /usr/bin/stray /usr/lib/huge"
 	after := afterJq(claimed,
-		file("/root/.ssh/authorized_keys"), file("/usr/local/bin/x"), file("/etc/profile.d/evil.sh", "md5", confSum), file("/tmp/left"), file("/usr/lib/odd", "md5", jqSum),
+		file("/root/.ssh/authorized_keys"), file("/usr/local/bin/x"), file("/etc/profile.d/evil.sh", "md5", confSum), file("/tmp/left"), file("/usr/lib/odd", "md5", jqSum), file("/usr/lib/huge", "unread", "too large"),
 		file("/bin/bash", "sha256", "99", "md5", jqSum), file("/usr/bin/stray", "sha256", "99", "md5", jqSum), folderOf("/usr/local/bin/folder"),
 		file(dpkgInfo+"bash.postinst", "sha256", "99"), file("/var/lib/dpkg/evil.sh"), file("/var/cache/apt/payload"), file(dpkgInfo+"jq.payload"),
 		file("/var/lib/dpkg/available", "mode", "4755"),
@@ -88,6 +88,7 @@ func TestForgedList(t *testing.T) {
 		{File, "/var/lib/dpkg/evil.sh", "", "not a name"},
 		{File, "/var/cache/apt/payload", "", "not a name"},
 		{File, "/var/lib/dpkg/available", "", ""},
+		{File, "/usr/lib/huge", "", "not read"},
 		{Autostart, "/etc/profile.d/evil.sh", "", ""},
 		{Autostart, "/etc/rc2.d/S01jq", "package jq", ""},
 		{Process, "root: stray", "", ""},
@@ -178,6 +179,18 @@ func TestLinksFollowTheirTargetsOnce(t *testing.T) {
 	}
 	if c := changeOf(t, File, "/root/sh", beforeJq(), afterJq("", file("/root/sh", "type", "link", "target", "/usr/bin/jq"))); c.Group != "" {
 		t.Errorf("at root's: group %q", c.Group)
+	}
+}
+
+// A package in dpkg's status that dpkg keeps nothing of is none.
+func TestPackageWithoutAList(t *testing.T) {
+	fake := Record{Package, "dpkg:fake", attrs("manager", "dpkg", "name", "fake", "version", "1", "arch", "amd64")}
+	info := folderOf("/var/lib/dpkg/info")
+	if c := changeOf(t, Package, "dpkg:fake", beforeJq(info), afterJq("", info, fake)); c.After["forged"] == "" {
+		t.Errorf("a package without a list: got %v", c.After)
+	}
+	if c := changeOf(t, Package, "dpkg:jq", beforeJq(info), afterJq("", info, fake)); c.After["forged"] != "" {
+		t.Errorf("a real one: got %v", c.After)
 	}
 }
 

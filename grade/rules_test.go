@@ -278,6 +278,7 @@ var ruleCases = map[string]struct{ fires, quiet []grade.Input }{
 			changed(was(change("modified file /var/lib/dpkg/status", "type", "file", "sha256", "b"), "sha256", "a")),
 			changed(was(change("modified file /var/log/dpkg.log", "type", "file", "size", "2"), "size", "1")),
 			changed(change("added package dpkg:jq"), change("added file /tmp/left", "type", "file", "forged", "listed by package jq, where no package has files")),
+			changed(change("added package dpkg:fake", "forged", "dpkg keeps no list of its files")),
 			changed(change("added package dpkg:jq"), change("added file /var/cache/apt/payload", "type", "file", "forged", "not a name that dpkg or apt writes here")),
 		},
 		quiet: []grade.Input{

@@ -28,7 +28,7 @@ func TestOutOfMemoryInItsOwnWords(t *testing.T) {
 
 // What a package did is told too, if milder.
 func TestPackagesAreToldMilder(t *testing.T) {
-	for key, severity := range map[string]string{"/etc/profile.d/x.sh": "LOW", "/etc/init.d/x": "INFO", "/etc/sysctl.d/x.conf": "LOW", "/var/lib/x/.ssh/authorized_keys": "HIGH", "/usr/lib/systemd/user/x.service": "INFO"} {
+	for key, severity := range map[string]string{"/etc/profile.d/x.sh": "INFO", "/etc/init.d/x": "INFO", "/etc/sysctl.d/x.conf": "INFO", "/var/lib/x/.ssh/authorized_keys": "HIGH", "/usr/lib/systemd/user/x.service": "INFO"} {
 		g := judge(t, defaultPolicy(t), changed(of("package x", change("added file "+key, "type", "file"))))
 		if len(g.Findings) != 1 || string(g.Findings[0].Severity) != severity || !strings.HasSuffix(g.Findings[0].Message, "(by a package)") {
 			t.Errorf("%s: got %+v, want one of %s", key, g.Findings, severity)
