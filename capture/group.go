@@ -238,7 +238,7 @@ func empty(s string) bool { return s == "" }
 // for none.
 func (g *grouper) of(c assay.Change) string {
 	for _, p := range pathsOf(c) {
-		if name := g.owner(g.real(p)); name != "" && !(c.Kind == File && unpackaged(c.Key) && g.files[c.Key] == "" && p != c.Key) {
+		if name, system := g.owner(g.real(p)); name != "" && (c.Kind != File || p == c.Key || !system || !unpackaged(c.Key)) {
 			return name
 		}
 	}
@@ -251,21 +251,19 @@ func (g *grouper) of(c assay.Change) string {
 	return ""
 }
 
-// owner returns the group of what speaks of a file.
-func (g *grouper) owner(p string) string {
-	if name, changed := g.files[p]; name != "" {
-		return name
-	} else if !changed {
-		if name := g.still(p); name != "" {
-			return name
-		}
-	}
+// owner returns the group of what speaks of a file, and whether it is one of the
+// system's own packages.
+func (g *grouper) owner(p string) (group string, system bool) {
 	for _, d := range g.dirs {
 		if p == d.prefix || strings.HasPrefix(p, d.prefix+"/") {
-			return d.group
+			return d.group, false
 		}
 	}
-	return ""
+	system = g.claims.of[p] == nil || g.claims.of[p].system
+	if name, changed := g.files[p]; changed {
+		return name, system
+	}
+	return g.still(p), system
 }
 
 // managers reports whether a file is the managers' bookkeeping, or a link into it.

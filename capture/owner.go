@@ -26,6 +26,7 @@ func unpackaged(p string) bool {
 // A claim is a path in the list of a package that changed.
 type claim struct {
 	name          string
+	system        bool   // the system's manager says so, not a language's
 	before, after bool   // in which captures the list has it
 	sum           string // the digest that the package says the file has
 	summed        bool   // the manager writes digests down, and the host saw them
@@ -97,17 +98,47 @@ func (c *claims) listed(in Capture, r *Record) func(func(string) bool) {
 	}
 }
 
+// systemManagers are the managers whose packages have files all over the system.
+var systemManagers = map[string]bool{"dpkg": true, "rpm": true, "apk": true}
+
+// inRealm reports whether a path is where the manager of a language puts files of
+// such a package: any user can write what such a manager keeps.
+func inRealm(r *Record, p string) bool {
+	below := func(dirs ...string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(p, dir+"/") })
+	}
+	at := r.Attrs["path"]
+	switch r.Attrs["manager"] {
+	case "pip":
+		site := path.Dir(at)
+		prefix, _, _ := strings.Cut(site, "/lib/python")
+		prefix, _, _ = strings.Cut(prefix, "/lib64/python")
+		return at != "" && below(site, prefix+"/bin", prefix+"/share", prefix+"/include")
+	case "gem":
+		return at != "" && below(path.Dir(path.Dir(at)))
+	case "cargo":
+		root := path.Base(path.Dir(path.Dir(p)))
+		return path.Base(path.Dir(p)) == "bin" && (root == ".cargo" || root == "cargo")
+	}
+	return at != "" && (p == at || below(at))
+}
+
 func (c *claims) add(key string, in Capture, note func(*claim)) {
 	r := in.find(Package, key)
 	if r == nil {
 		return
 	}
+	system := systemManagers[r.Attrs["manager"]]
 	for p := range c.listed(in, r) {
+		if !system && !inRealm(r, p) {
+			continue
+		}
 		cl := c.of[p]
 		if cl == nil {
-			cl = &claim{name: r.Attrs["name"]}
+			cl = &claim{name: r.Attrs["name"], system: system}
 			c.of[p] = cl
 		}
+		cl.system = cl.system && system
 		note(cl)
 	}
 }
@@ -225,7 +256,7 @@ func (c *claims) explain(ch assay.Change, before Capture) (group, forged string)
 		return "", ""
 	case typeOf(ch) == "dir":
 		return cl.group(), ""
-	case unpackaged(ch.Key):
+	case cl.system && unpackaged(ch.Key):
 		return "", "listed by " + cl.group() + ", where no package has files"
 	case c.others[ch.Key] != "" && c.made.from[ch.Key].name != cl.name:
 		return "", "listed by " + cl.group() + ", but it belongs to " + c.others[ch.Key] + ", which did not change"

@@ -182,6 +182,31 @@ func TestLinksFollowTheirTargetsOnce(t *testing.T) {
 	}
 }
 
+// A language's manager keeps what any user can write: it owns what lies in its own
+// folders.
+func TestLanguagesOwnTheirFolders(t *testing.T) {
+	const site = "/home/tester/.local/lib/python3.11/site-packages"
+	list := []string{site + "/foo/a.py", "/home/tester/.local/bin/foo", "/home/tester/.ssh/authorized_keys", "/etc/profile.d/x.sh", "/usr/bin/stray"}
+	foo := Record{Package, "pip:foo@tester", attrs("manager", "pip", "name", "foo", "version", "1", "user", "tester", "path", site+"/foo-1.dist-info", "files", strings.Join(list, "\n")+"\n")}
+	tool := Record{Package, "npm:tool", attrs("manager", "npm", "name", "tool", "version", "1", "path", "/usr/local/lib/node_modules/tool")}
+	rg := Record{Package, "cargo:rg@tester", attrs("manager", "cargo", "name", "rg", "version", "1", "files", "/home/tester/.cargo/bin/rg\n/home/tester/.bashrc\n")}
+	records := append(slices.Clone(beforeJq().Records), foo, tool, rg, file(site+"/foo-1.dist-info/RECORD"), file(site+"/foo/__pycache__/a.cpython-311.pyc"),
+		file("/usr/local/bin/tool", "type", "link", "target", "../lib/node_modules/tool/cli.js"), file("/usr/local/lib/node_modules/tool/cli.js"), file("/home/tester/.cargo/bin/rg"), file("/home/tester/.bashrc"))
+	for _, p := range list[:4] {
+		records = append(records, file(p))
+	}
+	after := captureOf(records...)
+	after.Witness = WitnessHost
+	for key, want := range map[string]string{
+		list[0]: "package foo", list[1]: "package foo", list[2]: "", list[3]: "", site + "/foo/__pycache__/a.cpython-311.pyc": "package foo", site + "/foo-1.dist-info/RECORD": "package foo",
+		"/usr/local/bin/tool": "package tool", "/usr/local/lib/node_modules/tool/cli.js": "package tool", "/home/tester/.cargo/bin/rg": "package rg", "/home/tester/.bashrc": "",
+	} {
+		if c := changeOf(t, File, key, beforeJq(), after); c.Group != want || c.After["forged"] != "" {
+			t.Errorf("%s: got group %q, forged %q, want %q", key, c.Group, c.After["forged"], want)
+		}
+	}
+}
+
 // A package in dpkg's status that dpkg keeps nothing of is none.
 func TestPackageWithoutAList(t *testing.T) {
 	fake := Record{Package, "dpkg:fake", attrs("manager", "dpkg", "name", "fake", "version", "1", "arch", "amd64")}
