@@ -20,7 +20,7 @@ import (
 type launchArgs struct {
 	Image   bootSource  `star:"image?,pos" help:"name of an image, or a Snapshot to fork; default: the image that the test runs on"`
 	Name    string      `star:"name?" help:"the machine's name and hostname; a-z, 0-9 and -"`
-	CPUs    int         `star:"cpus?" help:"number of processors; default: 1"`
+	CPUs    processors  `star:"cpus?" help:"number of processors; default: 1"`
 	Memory  engine.Size `star:"memory?" help:"memory; default: 512M"`
 	Disk    engine.Size `star:"disk?" help:"size of the disk; default: as large as the image"`
 	Network network     `star:"network?" help:"what the machine may reach: \"none\", \"open\" or allow(HOST…); default: none"`
@@ -28,14 +28,17 @@ type launchArgs struct {
 	Cold    bool        `star:"cold?" help:"boot, even if a booted template could be cloned"`
 	Fit     bool        `star:"fit?" help:"take less where the host has not as much as asked for"`
 
-	Existing string `star:"existing?" help:"the driver's name of a machine that you made: it is used instead of a new one, and left as it was"`
-	Undo     bool   `star:"undo?" help:"with existing: take back what the test wrote when it ends, if the driver has snapshots"`
+	Existing lentName `star:"existing?" help:"the driver's name of a machine that you made: it is used instead of a new one, and left as it was"`
+	Undo     bool     `star:"undo?" help:"with existing: take back what the test wrote when it ends, if the driver has snapshots"`
 }
 
 // The machine that a script gets which asks for nothing.
 const (
 	defaultCPUs   = 1
 	defaultMemory = 512 << 20
+
+	leastMemory = 64 << 20  // no driver takes less
+	fairMemory  = 256 << 20 // with less many guests do not come up
 )
 
 var launch = engine.Func("launch", "Machine",
@@ -46,8 +49,8 @@ var launch = engine.Func("launch", "Machine",
 	engine.Need{Ability: engine.Existing, Param: "existing", NoImage: true})
 
 func runLaunch(ctx context.Context, s *engine.Session, a launchArgs) (starlark.Value, error) {
-	if a.CPUs < 0 {
-		return nil, engine.Scriptf("launch: for parameter cpus: got %d, want at least 1", a.CPUs)
+	if a.Memory != 0 && a.Memory < leastMemory {
+		return nil, engine.Scriptf("launch: for parameter memory: got %q, want at least %q", a.Memory, engine.Size(leastMemory))
 	}
 	began := time.Now()
 	m, err := a.boot(ctx, s)
@@ -90,7 +93,10 @@ func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, erro
 	if err != nil {
 		return nil, fmt.Errorf("launch: %w", err)
 	}
-	spec := vm.Spec{Name: a.Name, Image: img, CPUs: a.CPUs, Memory: int64(a.Memory), Disk: int64(a.Disk),
+	if a.Disk != 0 && int64(a.Disk) < img.Size {
+		return nil, engine.Scriptf("launch: for parameter disk: got %q, want at least %q, the size of image %s", a.Disk, engine.Size(img.Size), img.Name)
+	}
+	spec := vm.Spec{Name: a.Name, Image: img, CPUs: int(a.CPUs), Memory: int64(a.Memory), Disk: int64(a.Disk),
 		Network: vm.Network(a.Network), Cold: a.Cold}
 	if spec.CPUs == 0 {
 		spec.CPUs = defaultCPUs
@@ -100,9 +106,20 @@ func (a launchArgs) boot(ctx context.Context, s *engine.Session) (*Machine, erro
 	}
 	m, spec, err := s.Launch(ctx, driver, spec, a.Fit)
 	if err != nil {
-		return nil, err
+		return nil, starved(spec.Memory, err)
 	}
 	return newMachine(s, m, driver, spec), nil
+}
+
+// starved adds to the error of a guest that did not come up, or ended at once, that
+// it had little memory: guests rarely say so.
+func starved(memory int64, err error) error {
+	var boot *vm.BootError
+	var stopped *vm.StoppedError
+	if memory >= fairMemory || !errors.As(err, &boot) && !errors.As(err, &stopped) {
+		return err
+	}
+	return fmt.Errorf("%w; it had %s of memory: many guests need more, as by launch(memory = %q)", err, engine.Size(memory), engine.Size(defaultMemory))
 }
 
 // fork makes a twin of a saved machine. What the twin is, the snapshot says.
@@ -138,10 +155,10 @@ func (a launchArgs) adopt(ctx context.Context, s *engine.Session) (*Machine, err
 	if a.shapes() || a.Image.name != "" || a.Image.snapshot != nil {
 		return nil, engine.Scriptf("launch: for parameter existing: got other parameters too, want no other than name, driver and undo; the machine is what it is")
 	}
-	driver := cmp.Or(a.Driver, s.Driver())
-	s.Describe(a.Existing, "")
-	spec := vm.Spec{Name: a.Name, Image: vm.Image{Name: engine.Existing + "/" + a.Existing, Digest: engine.Existing + ":" + driver + ":" + a.Existing}}
-	m, spec, err := s.Adopt(ctx, driver, a.Existing, spec, a.Undo)
+	driver, name := cmp.Or(a.Driver, s.Driver()), string(a.Existing)
+	s.Describe(name, "")
+	spec := vm.Spec{Name: a.Name, Image: vm.Image{Name: engine.Existing + "/" + name, Digest: engine.Existing + ":" + driver + ":" + name}}
+	m, spec, err := s.Adopt(ctx, driver, name, spec, a.Undo)
 	if err != nil {
 		return nil, err
 	}
@@ -200,5 +217,47 @@ func (b *bootSource) Unpack(v starlark.Value) error {
 	default:
 		return fmt.Errorf("got %s, want name of an image, or Snapshot", v.Type())
 	}
+	return nil
+}
+
+// processors is how many a script asks for; 0 if it does not.
+type processors int
+
+// StarType implements engine.StarType.
+func (processors) StarType() string { return "int" }
+
+// Unpack implements starlark.Unpacker.
+func (p *processors) Unpack(v starlark.Value) error {
+	var n int
+	if err := starlark.AsInt(v, &n); err != nil {
+		return fmt.Errorf("got %s, want int", v.Type())
+	}
+	if n < 1 {
+		return fmt.Errorf("got %d, want at least 1", n)
+	}
+	*p = processors(n)
+	return nil
+}
+
+// A lentName is what a driver calls a machine that somebody else made.
+type lentName string
+
+// StarType implements engine.StarType.
+func (lentName) StarType() string { return "str" }
+
+// Unpack implements starlark.Unpacker. A name that is empty, as a parameter that
+// nobody gave, is no wish for a new machine, and one that begins with a dash would
+// be an option to the hypervisor's command.
+func (l *lentName) Unpack(v starlark.Value) error {
+	s, ok := starlark.AsString(v)
+	switch {
+	case !ok:
+		return fmt.Errorf("got %s, want str", v.Type())
+	case s == "":
+		return errors.New(`got "", want the name of a machine; launch() without existing makes a new one`)
+	case s[0] == '-':
+		return fmt.Errorf("got %q, want a name that begins with no dash", s)
+	}
+	*l = lentName(s)
 	return nil
 }

@@ -112,8 +112,11 @@ func (sh *sheet) settings(script string, globals starlark.StringDict) error {
 
 func word(v starlark.Value) (string, error) {
 	s, ok := starlark.AsString(v)
-	if !ok || s == "" {
+	switch {
+	case !ok:
 		return "", fmt.Errorf("got %s, want string", v.Type())
+	case s == "":
+		return "", errors.New(`got "", want a name`)
 	}
 	return s, nil
 }

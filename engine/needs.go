@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -71,7 +72,7 @@ func Lack(ctx context.Context, d vm.Driver, all []vm.Driver, ability string) str
 		return ""
 	}
 	card := cardOf(d)
-	instead := card.Instead[vm.Capability(ability)]
+	instead := cmp.Or(info.Lacks[vm.Capability(ability)], card.Instead[vm.Capability(ability)])
 	if instead == "" && slices.Contains(card.Capabilities, vm.Capability(ability)) {
 		instead = "a newer version has it"
 	}
@@ -97,7 +98,7 @@ func lack(d vm.Driver, info vm.Info, instead string, all []vm.Driver, ability st
 	if instead != "" {
 		text += "; " + instead
 	}
-	if names := having(all, ability); len(names) > 0 {
+	if names := slices.DeleteFunc(having(all, ability), func(n string) bool { return n == d.Name() }); len(names) > 0 {
 		text += "; drivers that have it: " + strings.Join(names, ", ")
 	}
 	return text

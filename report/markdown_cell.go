@@ -215,7 +215,7 @@ func (d *document) failure(f *assay.Failure) {
 		d.gap()
 		d.line("**Position**: %s  ", code(f.Position))
 	}
-	if a := advice[f.Kind]; a != "" {
+	if a := adviceOn(f); a != "" {
 		d.gap()
 		d.line("**What to do**: %s", prose(a))
 	}

@@ -110,7 +110,7 @@ func (s *summary) failure(c *assay.Cell) {
 	if f.Position != "" {
 		s.line(4, piece{dim, "at " + f.Position})
 	}
-	if a := advice[f.Kind]; a != "" {
+	if a := adviceOn(f); a != "" {
 		s.wrap(4, "", "→ "+a)
 	}
 	for _, text := range []string{f.Backtrace, f.Detail} {

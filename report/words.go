@@ -110,6 +110,17 @@ var advice = map[assay.FailureKind]string{
 	assay.StoppedFailure:     `mend what failed; "assay run --lf" runs that alone`,
 }
 
+// tooLarge is in what the engine says of a request that is larger than the host.
+const tooLarge = `"assay run --fit"`
+
+// adviceOn says what to do about a failure; "" if there is nothing to say.
+func adviceOn(f *assay.Failure) string {
+	if f.Kind == assay.InfraFailure && strings.Contains(f.Message, tooLarge) {
+		return `this is no verdict on the subject: ask for less, or let ` + tooLarge + ` take what the host has`
+	}
+	return advice[f.Kind]
+}
+
 // kinds say in words whose doing a failure was.
 var kinds = map[assay.FailureKind]string{
 	assay.SubjectFailure:     "The subject fell short",

@@ -39,6 +39,18 @@ func Of(m Machine) []Capability {
 	return caps
 }
 
+// Lacking says what a Limited machine lacks of what its type can, and what the user
+// can do instead.
+func Lacking(m Limited) map[Capability]string {
+	lacks := map[Capability]string{}
+	for _, a := range abilities {
+		if instead, is := m.Lacks(a.cap); is {
+			lacks[a.cap] = instead
+		}
+	}
+	return lacks
+}
+
 // All lists every capability there is, in Of's order.
 func All() []Capability {
 	var caps []Capability

@@ -51,14 +51,19 @@ type Info struct {
 	Accel        string       `json:"accel,omitempty"`
 	Detail       string       `json:"detail,omitempty"` // why this accelerator, in one line
 	Capabilities []Capability `json:"capabilities"`     // what machines claim; must equal Of(machine)
+
+	// Lacks has, for what the card promises and machines lack here, what the user
+	// can do instead; see Lacking.
+	Lacks map[Capability]string `json:"lacks,omitempty"`
 }
 
 // A Card is what can be said of a driver on any host, also where its hypervisor
 // is not installed. The documentation is made of it.
 type Card struct {
-	Title   string   `json:"title"`   // "VirtualBox"
-	Tool    string   `json:"tool"`    // the command that the driver runs: "VBoxManage"
-	Systems []string `json:"systems"` // the GOOS values of its hosts, most common first
+	Title    string   `json:"title"`    // "VirtualBox"
+	Tool     string   `json:"tool"`     // the command that the driver runs: "VBoxManage"
+	Variable string   `json:"variable"` // of the environment, which says where that is: "ASSAY_VBOXMANAGE"
+	Systems  []string `json:"systems"`  // the GOOS values of its hosts, most common first
 
 	// Met lists the versions of the real hypervisor that the suite passed on, as
 	// Info.Version has them. Empty: the driver is known by stand-ins and

@@ -79,6 +79,9 @@ func (c config) line(n int, text string) error {
 	if _, twice := c.values[key]; twice {
 		return fmt.Errorf("got %q twice, want it once", key)
 	}
+	if key == "driver" && !strings.ContainsAny(value[:1], `"'`) {
+		return fmt.Errorf("for %s: got %s, want a string such as \"lima\"", key, value)
+	}
 	text, err := plainValue(value)
 	c.values[key] = setting{text, n}
 	return err

@@ -28,7 +28,7 @@ func driversPage(drivers []vm.Driver) (string, error) {
 		return "", err
 	}
 	var page bytes.Buffer
-	err = t.Execute(&page, map[string]string{"Builds": builders(real), "Met": metTable(real), "Abilities": abilityTable(real), "Instead": insteadTable(real)})
+	err = t.Execute(&page, map[string]string{"Builds": builders(real), "Commands": commandRows(real), "Met": metTable(real), "Abilities": abilityTable(real), "Instead": insteadTable(real)})
 	return page.String(), err
 }
 
@@ -44,6 +44,16 @@ func metTable(drivers []vm.Driver) string {
 		rows = append(rows, []string{"`" + d.Name() + "`", c.Title, "`" + c.Tool + "`", vm.Hosts(c.Systems, ", "), met, keptBy(c.Isolation)})
 	}
 	return markdownTable(rows)
+}
+
+// commandRows says by which variable each driver is told where its command is.
+func commandRows(drivers []vm.Driver) string {
+	var rows strings.Builder
+	for _, d := range drivers {
+		c := card(d)
+		fmt.Fprintf(&rows, "| `%s` | %s | where `%s` is |\n", c.Variable, d.Name(), c.Tool)
+	}
+	return rows.String()
 }
 
 // builders names the drivers whose machines start from the images that assay builds.

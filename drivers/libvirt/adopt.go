@@ -60,6 +60,9 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if err != nil {
 		return nil, err
 	}
+	if err := cli.Lent(name, k.Name, k.UUID, false); err != nil {
+		return nil, err
+	}
 	if !k.hasChannel(qemuPort) {
 		return nil, &vm.UnsupportedError{Machine: name, Want: "a way for the agent to get in", Instead: "give the machine the channel " + qemuPort + " (virt-install --channel unix,target.type=virtio,target.name=" + qemuPort + ") and install qemu-guest-agent in it"}
 	}
@@ -191,10 +194,22 @@ func (m *machine) switchOn(ctx context.Context) error {
 	case strings.HasPrefix(state, "running"), strings.HasPrefix(state, "idle"):
 		return nil
 	case state == "shut off (saved)", !strings.HasPrefix(state, "shut off"):
-		return fmt.Errorf("the machine is %s; bring it to run or shut it down first (virsh start %s): %w", state, m.name, cli.ErrState)
+		return fmt.Errorf("the machine is %s; bring it to run or shut it down first (virsh %s %s): %w", state, remedy(state), m.name, cli.ErrState)
 	}
 	m.adopted.wasOff = true
 	return m.change(ctx, "start", m.name)
+}
+
+// remedy is the command of virsh's that lets a machine run which is neither off
+// nor running.
+func remedy(state string) string {
+	switch word, _, _ := strings.Cut(state, " "); word {
+	case "paused":
+		return "resume"
+	case "pmsuspended":
+		return "dompmwakeup"
+	}
+	return "start"
 }
 
 // toolsAnswer waits for QEMU's agent in the guest.

@@ -180,6 +180,7 @@ var domainXML = template.Must(template.New("domain").Funcs(template.FuncMap{"x":
 // known is what is read of a domain's description.
 type known struct {
 	XMLName  xml.Name `xml:"domain"`
+	Name     string   `xml:"name"`
 	UUID     string   `xml:"uuid"`
 	Metadata struct {
 		Machine struct {

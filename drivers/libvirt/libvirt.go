@@ -52,9 +52,9 @@ func defaultURI() string {
 // Card says what is known of the driver on any host.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Builds:       "yes",
-		Title:        "libvirt",
-		Tool:         "virsh",
+		Builds: "yes",
+		Title:  "libvirt",
+		Tool:   "virsh", Variable: cli.Variable("virsh"),
 		Systems:      []string{"linux", "darwin"},
 		Met:          []string{"libvirt 9.0.0, QEMU 7.2.22"},
 		Capabilities: capabilities(),

@@ -52,7 +52,7 @@ func connect(ctx context.Context, uri, pool string) (*site, error) {
 	}
 	r, err := s.virsh.Run(ctx, "version")
 	if err != nil {
-		return nil, s.virsh.Unavailable(err)
+		return nil, s.unreachable(err)
 	}
 	if s.version, err = parseVersion(r.Text()); err != nil {
 		return nil, unavailable(err.Error(), "")
@@ -61,6 +61,15 @@ func connect(ctx context.Context, uri, pool string) (*site, error) {
 		return nil, fmt.Errorf("libvirt: %s: %w", uri, err)
 	}
 	return s, nil
+}
+
+// unreachable says why libvirt does not answer and, if it is another host's, where.
+func (s *site) unreachable(err error) error {
+	err = s.virsh.Unavailable(err)
+	if gone := (*vm.UnavailableError)(nil); s.remote && errors.As(err, &gone) {
+		gone.Reason = s.uri + ": " + gone.Reason
+	}
+	return err
 }
 
 func unavailable(reason, fix string) error {

@@ -56,7 +56,7 @@ func (d *driver) Name() string { return name }
 // said here is the least that a user of Lima gets.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Lima", Tool: "limactl", Systems: []string{"darwin", "linux"},
+		Title: "Lima", Tool: "limactl", Variable: cli.Variable("limactl"), Systems: []string{"darwin", "linux"},
 		Capabilities: []vm.Capability{vm.CapSnapshot, vm.CapMemory, vm.CapFork, vm.CapConsole, vm.CapNetwork, vm.CapUsage},
 		Instead:      instead,
 		Isolation:    vm.IsolationGuest,
@@ -171,7 +171,7 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 	if h.vmType == typeQEMU {
 		detail = "made with qemu, which cuts the network itself"
 	}
-	return vm.Info{Version: "Lima " + h.written, Detail: detail, Capabilities: vm.Of(&machine{host: h})}, nil
+	return vm.Info{Version: "Lima " + h.written, Detail: detail, Capabilities: vm.Of(&machine{host: h}), Lacks: vm.Lacking(&machine{host: h})}, nil
 }
 
 // Launch implements vm.Driver.

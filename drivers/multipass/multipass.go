@@ -61,7 +61,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Multipass", Tool: "multipass", Systems: []string{"linux", "darwin", "windows"},
+		Title: "Multipass", Tool: "multipass", Variable: cli.Variable("multipass"), Systems: []string{"linux", "darwin", "windows"},
 		Capabilities: []vm.Capability{vm.CapSnapshot, vm.CapFork, vm.CapNetwork, vm.CapSuspend, vm.CapUsage},
 		Instead:      instead,
 		Isolation:    vm.IsolationGuest,
@@ -140,7 +140,7 @@ func (d *driver) Probe(ctx context.Context) (vm.Info, error) {
 	if h.backend != "" {
 		detail = "backend " + h.backend + "; " + detail
 	}
-	return vm.Info{Version: "Multipass " + h.written, Detail: detail, Capabilities: vm.Of(&machine{host: h})}, nil
+	return vm.Info{Version: "Multipass " + h.written, Detail: detail, Capabilities: vm.Of(&machine{host: h}), Lacks: vm.Lacking(&machine{host: h})}, nil
 }
 
 // Launch implements vm.Driver.

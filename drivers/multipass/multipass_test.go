@@ -277,8 +277,10 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: got %v, want a *vm.UnsupportedError that says what to do", what, err)
 		}
 	}
-	if calls := p.host.Calls(); len(calls) > 0 {
-		t.Errorf("got the calls %q, want none", calls)
+	for _, call := range p.host.Calls() {
+		if call[1] != "version" && call[1] != "get" {
+			t.Errorf("got the call %q, want questions only", call)
+		}
 	}
 }
 

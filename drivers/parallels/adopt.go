@@ -31,7 +31,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if _, err := d.ctl.Path(); err != nil {
 		return nil, d.ctl.Unavailable(err)
 	}
-	l, err := d.find(ctx, name)
+	l, err := d.lent(ctx, name)
 	if err != nil {
 		return nil, err
 	}

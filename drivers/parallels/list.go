@@ -46,6 +46,19 @@ func (d *driver) find(ctx context.Context, name string) (cli.Listed, error) {
 	return cli.Pick(list, "Parallels", name)
 }
 
+// lent finds a machine of the user's by the word that every test uses.
+func (d *driver) lent(ctx context.Context, name string) (cli.Listed, error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return cli.Listed{}, err
+	}
+	l, err := cli.Pick(list, "Parallels", name)
+	if err != nil {
+		return l, err
+	}
+	return l, cli.LentOf(list, name, l)
+}
+
 // template returns the one virtual machine or template of that name or id.
 func (d *driver) template(ctx context.Context, name string) (cli.Listed, error) {
 	list, err := d.list(ctx)

@@ -55,7 +55,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "Parallels Desktop", Tool: "prlctl", Systems: systems,
+		Title: "Parallels Desktop", Tool: "prlctl", Variable: cli.Variable("prlctl"), Systems: systems,
 		Capabilities: vm.Of(&machine{}),
 		Instead: map[vm.Capability]string{
 			vm.CapConsole: "read the guest's journal with exec, or take a screenshot",

@@ -14,6 +14,9 @@ import (
 	"assay/vm"
 )
 
+// qemuVariable says where the emulator is.
+const qemuVariable = "ASSAY_QEMU"
+
 // Config says where the driver keeps its files. The zero value of a field is
 // its default.
 type Config struct {
@@ -50,7 +53,8 @@ func (d *driver) Name() string { return "qemu" }
 func (d *driver) Card() vm.Card {
 	return vm.Card{
 		Builds: "yes",
-		Title:  "QEMU", Tool: "qemu-system-x86_64", Systems: []string{"linux"}, Met: []string{"QEMU 7.2.22"},
+		Title:  "QEMU", Tool: "qemu-system-x86_64",
+		Variable: qemuVariable, Systems: []string{"linux"}, Met: []string{"QEMU 7.2.22"},
 		Capabilities: []vm.Capability{vm.CapSnapshot, vm.CapMemory, vm.CapFork, vm.CapConsole, vm.CapNetwork, vm.CapSuspend, vm.CapUsage, vm.CapDisk},
 		Instead:      map[vm.Capability]string{vm.CapScreenshot: "read the console: the machines have a serial one, and no display"},
 		Isolation:    vm.IsolationHost,

@@ -106,10 +106,10 @@ func (t *tools) ask(ctx context.Context) error {
 
 // findQEMU returns the emulator's path: ASSAY_QEMU, or the one on the PATH.
 func findQEMU() (string, error) {
-	if chosen := os.Getenv("ASSAY_QEMU"); chosen != "" {
+	if chosen := os.Getenv(qemuVariable); chosen != "" {
 		path, err := exec.LookPath(chosen)
 		if err != nil {
-			return "", unavailable("ASSAY_QEMU: "+err.Error(), "")
+			return "", unavailable(qemuVariable+": "+err.Error(), "")
 		}
 		return filepath.Abs(path)
 	}

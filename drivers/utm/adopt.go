@@ -44,7 +44,7 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if err != nil {
 		return nil, err
 	}
-	l, err := d.find(ctx, name)
+	l, err := d.lent(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,19 @@ func (d *driver) find(ctx context.Context, name string) (cli.Listed, error) {
 	return cli.Pick(list, "UTM", name)
 }
 
+// lent finds a machine of the user's by the word that every test uses.
+func (d *driver) lent(ctx context.Context, name string) (cli.Listed, error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return cli.Listed{}, err
+	}
+	l, err := cli.Pick(list, "UTM", name)
+	if err != nil {
+		return l, err
+	}
+	return l, cli.LentOf(list, name, l)
+}
+
 // reach waits for a state. failed is what the command said that was to bring it
 // about.
 func (d *driver) reach(ctx context.Context, id, want string, failed error) error {

@@ -61,7 +61,7 @@ func (d *driver) Name() string { return name }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "UTM", Tool: "utmctl", Systems: systems,
+		Title: "UTM", Tool: "utmctl", Variable: cli.Variable("utmctl"), Systems: systems,
 		Capabilities: vm.Of(&machine{version: snapshots}),
 		Instead: map[vm.Capability]string{
 			vm.CapFork:       "launch the image again, or clone a virtual machine in UTM and use it as template:NAME",

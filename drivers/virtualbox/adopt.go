@@ -44,6 +44,9 @@ func (d *driver) adopt(ctx context.Context, name string, spec vm.Spec) (*machine
 	if err != nil {
 		return nil, err
 	}
+	if err := cli.Lent(name, i["name"], i["UUID"], false); err != nil {
+		return nil, err
+	}
 	if err := adoptable(i); err != nil {
 		return nil, err
 	}

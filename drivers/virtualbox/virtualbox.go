@@ -45,7 +45,7 @@ func (d *driver) Name() string { return driverName }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "VirtualBox", Tool: "VBoxManage", Systems: []string{"linux", "windows", "darwin"},
+		Title: "VirtualBox", Tool: "VBoxManage", Variable: cli.Variable("VBoxManage"), Systems: []string{"linux", "windows", "darwin"},
 		Capabilities: vm.Of(&machine{d: d}), Isolation: vm.IsolationHost,
 		Instead: map[vm.Capability]string{vm.CapDisk: "captures read the guest's files through its agent"},
 	}

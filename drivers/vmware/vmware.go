@@ -48,7 +48,7 @@ func (d *driver) Name() string { return driverName }
 // Card implements vm.Carder.
 func (d *driver) Card() vm.Card {
 	return vm.Card{
-		Title: "VMware Workstation, Player and Fusion", Tool: "vmrun", Systems: []string{"windows", "linux", "darwin"},
+		Title: "VMware Workstation, Player and Fusion", Tool: "vmrun", Variable: cli.Variable("vmrun"), Systems: []string{"windows", "linux", "darwin"},
 		Capabilities: vm.Of(&machine{d: d}), Isolation: vm.IsolationHost,
 		Instead: map[vm.Capability]string{vm.CapDisk: "captures read the guest's files through its agent"},
 	}

@@ -147,7 +147,9 @@ func (t *Tool) Do(ctx context.Context, c Call) (Result, error) {
 	if errors.Is(err, exec.ErrWaitDelay) && r.Exit == 0 && inner.Err() == nil {
 		err = nil // it started a service of its hypervisor's, which holds the pipes
 	}
-	switch {
+	switch name := Variable(t.Name); {
+	case cmd.Process == nil && err != nil && os.Getenv(name) != "":
+		err = fmt.Errorf("$%s: %w", name, err)
 	case inner.Err() != nil && err != nil:
 		err = context.Cause(inner)
 	case out.full:
