@@ -62,7 +62,7 @@ func claimsOf(changed map[string]bool, paths map[string]bool, before, after Capt
 		c.addSums(key, after, settings)
 	}
 	for _, r := range before.ofKind(Package) {
-		if changed[r.Key] {
+		if len(paths) == 0 || changed[r.Key] || !systemManagers[r.Attrs["manager"]] {
 			continue
 		}
 		for p := range c.listed(before, &r) {

@@ -153,8 +153,9 @@ func TestDiversionsAndReplacements(t *testing.T) {
 
 // An upgrade changes what the package owned, a removal takes it away.
 func TestUpgradeAndRemoval(t *testing.T) {
-	installed := afterJq("")
-	upgraded := afterJq("", dpkgPackage("jq", "2", "/usr/bin/jq", "/etc/jq.conf")[0], file("/usr/bin/jq", "sha256", "55", "md5", jqSum))
+	told := Record{Package, "pip:jq", attrs("manager", "pip", "name", "jq", "version", "1", "path", "/usr/lib/python3/jq.dist-info", "files", "/usr/bin/jq\n")}
+	installed := afterJq("", told) // Python tells of the same package, whose version is what it was
+	upgraded := afterJq("", told, dpkgPackage("jq", "2", "/usr/bin/jq", "/etc/jq.conf")[0], file("/usr/bin/jq", "sha256", "55", "md5", jqSum))
 	if c := changeOf(t, File, "/usr/bin/jq", installed, upgraded); c.Group != "package jq" {
 		t.Errorf("upgraded: group %q, forged %q", c.Group, c.After["forged"])
 	}
