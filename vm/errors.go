@@ -57,14 +57,14 @@ func (e *ResourceError) Error() string {
 type UnavailableError struct {
 	Driver string
 	Reason string // "qemu-system-x86_64 is not installed"
-	Fix    string // the next command to type: "apt-get install qemu-system-x86"
+	Fix    string // the next command to type: "apt-get install qemu-system-x86", or words
 	Absent bool   // the hypervisor is not on this host at all
 }
 
 func (e *UnavailableError) Error() string {
 	s := fmt.Sprintf("%s: %s", e.Driver, e.Reason)
 	if e.Fix != "" {
-		s += fmt.Sprintf("; run %q", e.Fix)
+		s += "; fix: " + e.Fix
 	}
 	return s
 }

@@ -10,7 +10,7 @@ import (
 // meanings is what the complaints of a client mean. service is its server's
 // systemd unit, group whom it lets in.
 func meanings(service, group string) []cli.Pattern {
-	start := "systemctl start " + service
+	start := cli.StartService(service)
 	return []cli.Pattern{
 		{Text: "daemon doesn't appear to be started", Kind: cli.ErrDaemon, Fix: start},
 		{Text: "please check lxd is running", Kind: cli.ErrDaemon, Fix: start},

@@ -54,8 +54,8 @@ func TestProbeSaysWhy(t *testing.T) {
 		kind                  error
 	}{
 		{"incus", "remove", "not installed", "apt-get install incus-base", cli.ErrNotInstalled},
-		{"incus", "daemon", "service does not run", "systemctl start incus", cli.ErrDaemon},
-		{"lxc", "daemon", "service does not run", "systemctl start lxd", cli.ErrDaemon},
+		{"incus", "daemon", "service does not run", cli.StartService("incus"), cli.ErrDaemon},
+		{"lxc", "daemon", "service does not run", cli.StartService("lxd"), cli.ErrDaemon},
 		{"incus", "permission", "permission denied", "usermod -aG incus-admin $USER, and log in again", fs.ErrPermission},
 	} {
 		t.Run(tt.tool+" "+tt.mode, func(t *testing.T) {

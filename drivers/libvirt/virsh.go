@@ -8,7 +8,7 @@ import (
 )
 
 // startDaemon is what makes a connection that is refused work.
-const startDaemon = "systemctl start libvirtd"
+var startDaemon = cli.StartService("libvirtd")
 
 // virsh is the command, connected to uri. -q leaves tables without headers and
 // success without chatter.

@@ -19,7 +19,7 @@ func TestProbeSaysWhy(t *testing.T) {
 		prepare   func(*player)
 		want, fix string
 	}{
-		"no limactl": {func(p *player) { p.host.Remove("limactl") }, "not installed", "brew install lima"},
+		"no limactl": {func(p *player) { p.host.Remove("limactl") }, "not installed", installer()},
 		"root":       {func(p *player) { p.host.Break("root") }, "root", "sudo -u"},
 		"too old":    {func(p *player) { p.version = "0.23.2" }, "0.23.2", "brew upgrade lima"},
 		"no QEMU":    {func(p *player) { p.host.Remove("qemu-stand-in") }, "QEMU is not installed", "qemu"},

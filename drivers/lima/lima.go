@@ -34,7 +34,7 @@ type driver struct {
 
 // New returns the driver.
 func New(cfg cli.Config) vm.Driver {
-	tool := cli.Tool{Driver: name, Name: "limactl", Places: places, Fix: installer[runtime.GOOS]}
+	tool := cli.Tool{Driver: name, Name: "limactl", Places: places, Fix: installer()}
 	inside := tool
 	tool.Errors, inside.Errors = complaints, shellComplaints
 	return &driver{cfg: cfg, tool: &tool, inside: &inside}
@@ -43,8 +43,14 @@ func New(cfg cli.Config) vm.Driver {
 // places are where the command is if PATH lacks it.
 var places = []string{"/usr/local/bin/limactl", "/opt/homebrew/bin/limactl", "/home/linuxbrew/.linuxbrew/bin/limactl"}
 
-// installer has the command that installs Lima.
-var installer = map[string]string{"darwin": "brew install lima", "linux": "brew install lima"}
+// installer is how Lima is installed: few Linux hosts have Homebrew, and no
+// distribution packages it.
+func installer() string {
+	if _, err := exec.LookPath("brew"); err == nil || runtime.GOOS == "darwin" {
+		return "brew install lima"
+	}
+	return "unpack a release of Lima into /usr/local, as https://lima-vm.io/docs/installation says"
+}
 
 // qemuInstaller has the command that installs QEMU for it.
 var qemuInstaller = map[string]string{"darwin": "brew install qemu", "linux": "apt-get install qemu-system-x86 qemu-utils"}

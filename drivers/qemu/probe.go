@@ -167,7 +167,7 @@ func (t *tools) choose(ctx context.Context, forced string) error {
 		return t.proveTCG(ctx)
 	case accelKVM:
 		if err := t.proveKVM(ctx); err != nil {
-			return unavailable("ASSAY_ACCEL=kvm: "+err.Error(), "")
+			return unavailable("ASSAY_ACCEL=kvm: "+err.Error(), "unset ASSAY_ACCEL")
 		}
 		return nil
 	}

@@ -138,7 +138,7 @@ func TestWhereAToolIs(t *testing.T) {
 		t.Errorf("got %v, want ErrNotInstalled", err)
 	}
 	unavailable, ok := errors.AsType[*vm.UnavailableError](tool.Unavailable(err))
-	if !ok || unavailable.Fix != "apt install hyper" || !unavailable.Absent || unavailable.Error() != `hyp: hyper-v.sh is not installed; run "apt install hyper"` {
+	if !ok || unavailable.Fix != "apt install hyper" || !unavailable.Absent || unavailable.Error() != `hyp: hyper-v.sh is not installed; fix: apt install hyper` {
 		t.Errorf("got %+v, %v", unavailable, unavailable)
 	}
 }
@@ -147,7 +147,7 @@ func TestWhereAToolIs(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	tool := answering(t)
 	for said, want := range map[string]string{
-		"cannot connect to it": `hyp: hyper: its service does not run; run "systemctl start hyperd"`,
+		"cannot connect to it": `hyp: hyper: its service does not run; fix: systemctl start hyperd`,
 		"broken":               "hyp: hyper 1: exit code 1: broken",
 	} {
 		_, err := tool.Run(t.Context(), "1", "", said)
