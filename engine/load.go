@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"go.starlark.net/starlark"
 )
@@ -112,7 +113,8 @@ func (l *loader) display(key string) string {
 func (l *loader) read(key string) ([]byte, error) {
 	rest, isStd := strings.CutPrefix(key, stdlibPrefix)
 	rest = strings.TrimPrefix(rest, "//")
-	open := func() (fs.File, error) { return l.root.Open(rest) }
+	// A pipe would keep the opening waiting for a writer.
+	open := func() (fs.File, error) { return l.root.OpenFile(rest, os.O_RDONLY|syscall.O_NONBLOCK, 0) }
 	if isStd {
 		open = func() (fs.File, error) { return l.stdlib.Open(rest) }
 	}

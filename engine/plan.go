@@ -202,6 +202,9 @@ func scriptsAt(arg string) ([]source, error) {
 	if err != nil {
 		return nil, Scriptf("script: %w", err)
 	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, Scriptf("script: %s: got neither a file nor a folder, want one", arg)
+	}
 	if !info.IsDir() {
 		return []source{{path: abs, name: filepath.Base(abs), typed: filepath.ToSlash(filepath.Clean(arg))}}, nil
 	}

@@ -64,6 +64,7 @@ func judge(ctx context.Context, c *assay.Cell, err error) (assay.Verdict, *assay
 	}
 	f := &assay.Failure{Kind: kindOf(ctx, err), Message: oneLine(ctx, err), Detail: detail(err)}
 	f.Position, f.Backtrace = position(err)
+	f.Message, f.Backtrace = bounded(f.Message, maxMessage), bounded(f.Backtrace, maxBacktrace)
 	if f.Kind == assay.SubjectFailure {
 		return assay.Fail, f
 	}
@@ -208,5 +209,20 @@ func asScriptError(err error) error {
 		return err
 	}
 	msg := strings.TrimPrefix(oneLine(context.Background(), err), pos+": ")
-	return &ScriptError{Err: errors.New(msg), Position: pos, Backtrace: backtrace}
+	return &ScriptError{Err: errors.New(bounded(msg, maxMessage)), Position: pos, Backtrace: bounded(backtrace, maxBacktrace)}
+}
+
+// How much of what a script says of its failure is kept, in bytes.
+const (
+	maxMessage   = 2 << 10
+	maxBacktrace = 8 << 10
+)
+
+// bounded cuts text in the middle: what it begins and ends with says most.
+func bounded(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	head, tail := text[:limit/2], text[len(text)-limit/2:]
+	return strings.ToValidUTF8(head, "") + fmt.Sprintf(" … %d bytes … ", len(text)-limit) + strings.ToValidUTF8(tail, "")
 }

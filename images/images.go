@@ -147,7 +147,14 @@ var reserved = map[string]bool{"versions": true, "base": true, "locks": true, "t
 
 func checkName(name string) error {
 	if !nameRE.MatchString(name) || reserved[name] {
-		return fmt.Errorf("image name: got %q, want at most 40 of a-z, 0-9, dot and dash, such as debian-12", name)
+		return &NameError{name}
 	}
 	return nil
+}
+
+// A NameError says that no image can have that name.
+type NameError struct{ Name string }
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("image name: got %q, want at most 40 of a-z, 0-9, dot and dash, such as debian-12", e.Name)
 }

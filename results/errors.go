@@ -55,7 +55,7 @@ const (
 
 // remedies say what to do about SQLite's own errors.
 var remedies = map[code]Error{
-	codeNotADB:   {Reason: "not a database", Remedy: "delete it, or use --db with another file"},
+	codeNotADB:   {Reason: "not a database", Remedy: "use --db with another file, or move it away if it should be one"},
 	codeCorrupt:  {Reason: "damaged", Remedy: `keep it, try "sqlite3 FILE .recover", and use --db with another file meanwhile`},
 	codeFull:     {Reason: "the disk is full", Remedy: "free some space and run again; the cells that were stored are kept"},
 	codeIoErr:    {Reason: "the disk cannot be written or read", Remedy: "check the disk and its free space; the cells that were stored are kept"},
@@ -64,6 +64,12 @@ var remedies = map[code]Error{
 	codePerm:     {Reason: "cannot be opened", Remedy: "change its permissions, or use --db"},
 	codeBusy:     {Reason: fmt.Sprintf("in use by another process for more than %v", busyTimeout), Remedy: "wait for it, or use --db"},
 	codeLocked:   {Reason: "in use by another process", Remedy: "wait for it, or use --db"},
+}
+
+// because returns e with a cause.
+func (e Error) because(cause error) error {
+	e.Err = cause
+	return &e
 }
 
 // explain turns err into an *Error about path with a remedy, where we know one.
@@ -86,8 +92,8 @@ func explain(path string, err error) error {
 	if !ok {
 		return fmt.Errorf("results: %s: %w", path, err)
 	}
-	e.Path, e.Err = path, err
-	return &e
+	e.Path = path
+	return e.because(err)
 }
 
 // explainFile is explain for the errors of the file system.

@@ -150,16 +150,25 @@ func inspect(path string) (int, error) {
 // inspectHeader looks at the first 100 bytes, before SQLite sees the file: it
 // may be anything, and SQLite would recover, and so write, a file with a log.
 func inspectHeader(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return &Error{Reason: "no results yet", Remedy: `"assay run SCRIPT" makes them`, missing: true}
-	} else if err != nil {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return &Error{Reason: "a folder, not a database", Remedy: "use --db with a file, such as " + filepath.Join(path, "results.db")}
+	case !info.Mode().IsRegular():
+		return remedies[codeNotADB].because(nil)
+	}
+	f, err := os.Open(path)
+	if err != nil {
 		return err
 	}
 	defer f.Close()
 	header := make([]byte, 100)
 	if _, err := io.ReadFull(f, header); err != nil || !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
-		return &Error{Reason: "not a database", Remedy: "delete it, or use --db with another file"}
+		return remedies[codeNotADB].because(nil)
 	}
 	if id := binary.BigEndian.Uint32(header[68:]); id != applicationID {
 		return &Error{Reason: "a SQLite file that assay did not make", Remedy: "use --db with another file"}
@@ -222,7 +231,5 @@ func inspectPages(path string, db *sql.DB) error {
 
 // damaged returns the refusal of a damaged file.
 func damaged(cause error) error {
-	e := remedies[codeCorrupt]
-	e.Err = cause
-	return &e
+	return remedies[codeCorrupt].because(cause)
 }

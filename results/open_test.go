@@ -33,7 +33,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		"newer":             {changed(60, later...), fmt.Sprintf("made by a newer assay (schema %d, this one knows %d); upgrade assay or use --db", latestVersion+6, latestVersion)},
 		"newer and strange": {append(changed(60, later...)[:100], bytes.Repeat([]byte{0xA5}, 9000)...), fmt.Sprintf("made by a newer assay (schema %d", latestVersion+6)}, // before SQLite looks
-		"empty":             {nil, "not a database; delete it"},
+		"empty":             {nil, "not a database; use --db with another file, or move it away"},
 		"text":              {bytes.Repeat([]byte("# notes\n"), 100), "not a database"},
 		"truncated":         {good[:len(good)/2], "damaged: "},
 		"short":             {good[:50], "not a database"},

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"assay/images"
 	"assay/results"
 )
 
@@ -46,7 +47,17 @@ func (a *app) completeDrivers(*cobra.Command, []string, string) ([]string, cobra
 	return driverNames(a.drivers()), cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeImages proposes all images that can be had.
 func (a *app) completeImages(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return a.completeEntries(func(images.Entry) bool { return true })
+}
+
+// completeHere proposes the images that are here, if only to be removed.
+func (a *app) completeHere(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return a.completeEntries(func(e images.Entry) bool { return e.Present || e.Problem != "" })
+}
+
+func (a *app) completeEntries(which func(images.Entry) bool) ([]string, cobra.ShellCompDirective) {
 	store, err := a.store()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -57,7 +68,9 @@ func (a *app) completeImages(*cobra.Command, []string, string) ([]string, cobra.
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name)
+		if which(e) {
+			names = append(names, e.Name)
+		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -92,7 +92,7 @@ func (a *app) imageShowCommand() *cobra.Command {
 		Example: `  assay image show debian-12
   assay image show debian-12 --verify`,
 		Args:              operands(1, 1, "the NAME of an image"),
-		ValidArgsFunction: a.completeImages,
+		ValidArgsFunction: a.completeHere,
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.store()
 			if err != nil {
@@ -100,7 +100,7 @@ func (a *app) imageShowCommand() *cobra.Command {
 			}
 			r, err := store.Record(args[0])
 			if err != nil {
-				return err
+				return misnamed("image show", err)
 			}
 			if verify {
 				if err := store.Verify(args[0]); err != nil {
@@ -116,6 +116,15 @@ func (a *app) imageShowCommand() *cobra.Command {
 	return c
 }
 
+// misnamed makes the name of no image a mistake of the command line.
+func misnamed(command string, err error) error {
+	missing, bad := (*images.NotFoundError)(nil), (*images.NameError)(nil)
+	if errors.As(err, &missing) || errors.As(err, &bad) {
+		return usagef("", "%s: %w", command, err)
+	}
+	return err
+}
+
 func (a *app) imageRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "rm NAME…",
@@ -123,7 +132,7 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 		Long:              "Remove images, and the saved guests that were made from them and that no machine uses.",
 		Example:           `  assay image rm debian-11`,
 		Args:              operands(1, -1, "the NAME of an image"),
-		ValidArgsFunction: a.completeImages,
+		ValidArgsFunction: a.completeHere,
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.store()
 			if err != nil {
@@ -131,7 +140,7 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 			}
 			for _, name := range args {
 				if err := store.Remove(name); err != nil {
-					return err
+					return misnamed("image rm", err)
 				}
 				a.note("removed %s", name)
 			}

@@ -53,6 +53,9 @@ func (a *app) historyCommand() *cobra.Command {
 				}
 			}
 			filter.Verdict = assay.Verdict(verdict)
+			if limit < 0 {
+				return usagef("", "history: for -n, --limit: got %d, want nothing below 0", limit)
+			}
 			return a.withDB(func(db *results.DB) error { return a.history(db, limit, filter, asJSON) })
 		},
 	}
@@ -212,6 +215,9 @@ func (a *app) trendCommand() *cobra.Command {
 			}
 			if err := checkTrend(q); err != nil {
 				return err
+			}
+			if q.Last < 1 {
+				return usagef("", "trend: for --last: got %d, want at least 1", q.Last)
 			}
 			return a.withDB(func(db *results.DB) error { return a.trend(db, q, asJSON) })
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,13 +55,14 @@ machines under test that did nothing, and machines of "assay placebo". Diffs lea
 that out. Names that are made up anew each time are levelled out: <hex32>, #.`,
 		Example: `  assay noise debian-12
   assay noise debian-12 --forget`,
-		ValidArgsFunction: a.completeImages,
+		ValidArgsFunction: a.completeHere,
 		RunE: func(c *cobra.Command, args []string) error {
 			if forget {
 				return a.forgetNoise(c.Context(), args)
 			}
-			return a.withDB(func(db *results.DB) error {
-				list, err := noiseOf(c.Context(), db, args, a.imageNames())
+			known := a.imageNames()
+			err := a.withDB(func(db *results.DB) error {
+				list, err := noiseOf(c.Context(), db, args, known)
 				if err != nil {
 					return err
 				}
@@ -69,6 +71,10 @@ that out. Names that are made up anew each time are levelled out: <hex32>, #.`,
 				}
 				return a.sayNoise(list)
 			})
+			if nothing := (*nothingError)(nil); errors.As(err, &nothing) {
+				return cmp.Or(unknownImage(args, known), err)
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -108,10 +114,25 @@ func noNoise(name string, seen []results.PlaceboImage, known []string) error {
 	for _, i := range seen {
 		known = append(known, i.Name)
 	}
-	if word := near.Name(name, known); word != "" && !slices.Contains(known, name) {
-		return usagef("", "noise: %s: unknown image; did you mean %s?", name, word)
+	if err := unknownImage([]string{name}, known); err != nil {
+		return err
 	}
 	return &nothingError{fmt.Sprintf("noise: %s: no placebos yet; run \"assay placebo %s\"", name, name)}
+}
+
+// unknownImage says which of the names is nobody's, if one is.
+func unknownImage(names, known []string) error {
+	for _, name := range names {
+		word := near.Name(name, known)
+		switch {
+		case slices.Contains(known, name):
+		case word != "":
+			return usagef("", "noise: %s: unknown image; did you mean %s?", name, word)
+		default:
+			return usagef("\"assay image list\" shows the images", "noise: %s: unknown image, and no placebos of one", name)
+		}
+	}
+	return nil
 }
 
 // imageNames lists the images of the store and of its catalog.
@@ -128,7 +149,7 @@ func (a *app) sayNoise(list []imageNoise) error {
 	for _, i := range list {
 		a.printf("%s (%.12s): %s, the longest of %s\n", clean(i.Name), strings.TrimPrefix(i.Digest, "sha256:"), plural(i.Placebos, "placebo"), seconds(secondsOf(i.Longest)))
 		if len(i.Noise) == 0 {
-			a.printf("  no noise: machines of this image do nothing by themselves\n")
+			a.printf("  no noise: in that time they did nothing by themselves; \"assay placebo %s\" looks again, and longer\n", clean(i.Name))
 			continue
 		}
 		var rows [][]any

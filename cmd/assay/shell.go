@@ -32,7 +32,7 @@ func (a *app) shellCommand() *cobra.Command {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			names, d := a.completeImages(c, args, prefix)
+			names, d := a.completeHere(c, args, prefix)
 			for _, l := range engine.LiveMachines(a.home) {
 				if l.Starting == "" {
 					names = append(names, l.ID)

@@ -132,7 +132,7 @@ func (v *view) stepEnd(e engine.Event) {
 	text := describe(e.Step)
 	switch {
 	case e.Step.Error != "":
-		v.line(e.Cell, text+": "+e.Step.Error)
+		v.line(e.Cell, failing(e.Step))
 	case took >= slow:
 		v.line(e.Cell, text+"  "+seconds(took))
 	}
@@ -153,6 +153,15 @@ func (v *view) cellEnd(e engine.Event) {
 }
 
 func describe(s *assay.Step) string { return strings.TrimSpace(s.Verb + " " + s.Detail) }
+
+// failing says what a step that failed was about and why it failed, nothing twice.
+func failing(s *assay.Step) string {
+	why := strings.TrimPrefix(s.Error, s.Verb+": ")
+	if why == s.Detail {
+		return s.Verb + ": " + why
+	}
+	return describe(s) + ": " + why
+}
 
 // line prints a line that stays, above the live ones.
 func (v *view) line(cell, text string) {
