@@ -50,12 +50,12 @@ func driverCheck(ctx context.Context, d vm.Driver) check {
 		return c
 	}
 	c.State, r.Usable, r.Info = good, true, &info
-	c.Found = told(info) + "; " + proved(r.Card, info.Version)
+	c.Found = answer(info) + "; " + proved(r.Card, info.Version)
 	return c
 }
 
-// told says what a driver found.
-func told(info vm.Info) string {
+// answer says what a driver found.
+func answer(info vm.Info) string {
 	text := info.Version
 	if info.Accel != "" {
 		text += ", " + info.Accel
