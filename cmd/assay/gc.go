@@ -19,6 +19,7 @@ import (
 
 func (a *app) gcCommand() *cobra.Command {
 	var older time.Duration
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "gc",
 		Short: "Destroy what dead runs left, and free disk space",
@@ -28,32 +29,47 @@ old report folders go too ("assay report" can write them again).`,
 		Example: `  assay gc
   assay gc --reports-older 720h`,
 		Args: operands(0, 0, ""),
-		RunE: func(c *cobra.Command, _ []string) error { return a.gc(c.Context(), older) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.gc(c.Context(), older, asJSON) },
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().DurationVar(&older, "reports-older", 0, "remove report folders older than this; 0 keeps them")
 	return c
 }
 
-func (a *app) gc(ctx context.Context, older time.Duration) error {
-	saved, freed, err := a.freeImages()
+// A freed is how many bytes "assay gc" made free.
+type freed struct {
+	SavedGuests int64 `json:"saved_guests"`
+	Others      int64 `json:"images_and_reports"`
+}
+
+func (a *app) gc(ctx context.Context, older time.Duration, asJSON bool) error {
+	saved, other, err := a.freeImages()
 	errs := []error{a.gcRuns(ctx), err}
 	for _, d := range a.drivers() {
 		if t, ok := d.(vm.Trimmer); ok {
 			n, err := t.Trim(ctx)
-			freed += n
+			other += n
 			errs = append(errs, err)
 		}
 	}
-	freed += diskUsage(filepath.Join(a.home, "proofs"))
+	other += diskUsage(filepath.Join(a.home, "proofs"))
 	errs = append(errs, a.sweepScratch(ctx, a.drivers()))
-	freed -= diskUsage(filepath.Join(a.home, "proofs"))
+	other -= diskUsage(filepath.Join(a.home, "proofs"))
 	if older > 0 {
 		n, err := removeOlder(filepath.Join(a.home, "runs"), older)
-		freed += n
+		other += n
 		errs = append(errs, err)
 	}
-	a.printf("%s freed: %s of saved guests, %s of images and reports\n", bytesText(saved+freed), bytesText(saved), bytesText(freed))
+	errs = append(errs, a.sayFreed(saved, other, asJSON))
 	return errors.Join(errs...)
+}
+
+func (a *app) sayFreed(saved, other int64, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(freed{saved, other})
+	}
+	a.printf("%s freed: %s of saved guests, %s of images and reports\n", bytesText(saved+other), bytesText(saved), bytesText(other))
+	return nil
 }
 
 // gcRuns sweeps the dead runs. Without results there is nothing to close.

@@ -10,6 +10,7 @@ import (
 
 	"assay/drivers/all"
 	"assay/images"
+	"assay/vm"
 )
 
 func (a *app) imageCommand() *cobra.Command {
@@ -32,7 +33,7 @@ func (a *app) imageCommand() *cobra.Command {
 
 func (a *app) imageBuildCommand() *cobra.Command {
 	var driver string
-	var fresh bool
+	var fresh, asJSON bool
 	c := &cobra.Command{
 		Use:   "build NAME…",
 		Short: "Build images from their distribution's packages",
@@ -54,24 +55,40 @@ func (a *app) imageBuildCommand() *cobra.Command {
 			if err != nil {
 				return usagef("\"assay image list\" shows the images", "image build: %w", err)
 			}
-			for _, name := range names {
-				if err := bootsKernel(d, name); err != nil {
-					return err
-				}
-				if err := a.buildImage(c.Context(), store, name, d, fresh); err != nil {
-					return err
-				}
-				if err := a.sayImage(store, name); err != nil {
-					return err
-				}
-			}
-			return nil
+			return a.buildImages(c.Context(), store, names, d, fresh, asJSON)
 		},
 	}
 	c.Flags().Var((*driverFlag)(&driver), "driver", "hypervisor `NAME` that boots the image once, to prove it")
 	c.Flags().BoolVar(&fresh, "fresh", false, "build again with today's packages")
+	c.Flags().BoolVar(&asJSON, "json", false, "print how the images came to be, as JSON")
 	must(c.RegisterFlagCompletionFunc("driver", a.completeDrivers))
 	return c
+}
+
+// buildImages builds images, and says of each what it is.
+func (a *app) buildImages(ctx context.Context, store *images.Store, names []string, d vm.Driver, fresh, asJSON bool) error {
+	var built []images.Record
+	for _, name := range names {
+		if err := bootsKernel(d, name); err != nil {
+			return err
+		}
+		if err := a.buildImage(ctx, store, name, d, fresh); err != nil {
+			return err
+		}
+		if asJSON {
+			r, err := store.Record(name)
+			if err != nil {
+				return err
+			}
+			built = append(built, r)
+		} else if err := a.sayImage(store, name); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return a.printJSON(built)
+	}
+	return nil
 }
 
 // sayImage prints one line about an image that is there now.
