@@ -26,7 +26,7 @@ func (a *app) sweepDead(ctx context.Context, drivers []vm.Driver, db *results.DB
 		err := a.closeDead(db, id)
 		n, collectErr := engine.Collect(ctx, drivers, a.home, id)
 		errs = append(errs, err, collectErr)
-		a.note("swept %s, which died: %d machines", id, n)
+		a.note("swept %s, which died: %s", id, plural(n, "machine"))
 	}
 	return errors.Join(append(errs, a.sweepScratch(ctx, drivers))...)
 }
