@@ -275,6 +275,14 @@ func TestAdoptNeedsAChannel(t *testing.T) {
 	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "qemu-guest-agent") {
 		t.Errorf("got %v, want an *vm.UnsupportedError that names what to install", err)
 	}
+	r, err := virsh(dm.uri()).Run(t.Context(), "domuuid", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Adopt(t.Context(), r.Text(), vm.Spec{Dir: filepath.Join(t.TempDir(), "m")})
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "existing = \""+name) {
+		t.Errorf("by its UUID: got %v, want its name, by which other tests know it", err)
+	}
 }
 
 var _ cli.Putter = inside{}

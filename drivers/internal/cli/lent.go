@@ -1,6 +1,10 @@
 package cli
 
-import "fmt"
+import (
+	"fmt"
+
+	"assay/vm"
+)
 
 // Lent refuses a machine that its user calls by another word than the one that all
 // tests must use, so that two tests never take it for two: its name, or its id
@@ -13,7 +17,8 @@ func Lent(called, name, id string, shared bool) error {
 	if called == want {
 		return nil
 	}
-	return fmt.Errorf("got %q for the machine %q, want existing = %q, as every test that uses it", called, name, want)
+	return &vm.UnsupportedError{Machine: name, Want: fmt.Sprintf("the name %q for it", called),
+		Instead: fmt.Sprintf("write existing = %q, as every test does that uses it", want)}
 }
 
 // LentOf is Lent for one of a list.
