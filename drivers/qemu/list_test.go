@@ -85,6 +85,33 @@ func TestDamageIsNoticed(t *testing.T) {
 	}
 }
 
+// A lock goes with its template, unless somebody is about to make that.
+func TestLocksAreTrimmed(t *testing.T) {
+	root, dir := listed(t)
+	for _, name := range []string{"stale", "taken"} {
+		f, err := tryLock(filepath.Join(root, name+lockSuffix), lockExclusive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "stale" {
+			f.Close()
+		} else {
+			defer f.Close()
+		}
+	}
+	if err := os.WriteFile(dir+lockSuffix, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Trim(root, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"stale": false, "taken": true, filepath.Base(dir): true} {
+		if got := exists(filepath.Join(root, name+lockSuffix)); got != want {
+			t.Errorf("%s: got its lock there: %v, want %v", name, got, want)
+		}
+	}
+}
+
 // What went wrong with a template is still known when it was made again, and
 // forgotten with it.
 func TestTroublesAreCounted(t *testing.T) {

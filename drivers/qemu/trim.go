@@ -116,7 +116,33 @@ func Trim(dir string, limit int64) (freed int64, err error) {
 			freed += e.size
 		}
 	}
-	return freed, errors.Join(errs...)
+	return freed, errors.Join(append(errs, trimLocks(dir))...)
+}
+
+// trimLocks removes the locks of templates that are not there and that nobody is
+// about to make. Who opened one meanwhile notices, as tryLock does.
+func trimLocks(dir string) error {
+	locks, err := filepath.Glob(filepath.Join(dir, "*"+lockSuffix))
+	for _, path := range locks {
+		name := strings.TrimSuffix(path, lockSuffix)
+		if exists(name) || exists(name+draftSuffix) {
+			continue
+		}
+		lock, busy := tryLock(path, lockExclusive)
+		if busy != nil {
+			continue
+		}
+		if !exists(name) && !exists(name+draftSuffix) {
+			err = errors.Join(err, os.Remove(path))
+		}
+		lock.Close()
+	}
+	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // listTemplates lists what is in dir, orphans first, then by last use.
