@@ -330,6 +330,7 @@ func nameOf(folder string) string {
 // that no machine or template older than age is in use.
 func (s *Store) Trim(age time.Duration) (int64, error) {
 	freed := s.sweepTemp()
+	s.trimLocks()
 	entries, err := os.ReadDir(filepath.Join(s.dir, "versions"))
 	if err != nil {
 		return freed, fmt.Errorf("image store: %w", err)

@@ -284,3 +284,42 @@ var _ interface {
 	Resolve(string) (vm.Image, error)
 	Match([]string) ([]string, error)
 } = (*Store)(nil)
+
+// A lock goes with its image, unless somebody builds that; who waited for one
+// that is gone gets the one that has its name now.
+func TestLocksAreTrimmed(t *testing.T) {
+	s := openTest(t)
+	put(t, s, "debian-12", "build", "debian", "12", "a disk")
+	for _, name := range []string{"debian-12", "debian-13", "debian-11"} {
+		unlock, err := s.lock(t.Context(), name, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "debian-11" {
+			defer unlock()
+		} else {
+			unlock()
+		}
+	}
+	old, err := os.Open(filepath.Join(s.dir, "locks", "debian-13"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if _, err := s.Trim(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"debian-12": true, "debian-13": false, "debian-11": true} {
+		if got := exists(filepath.Join(s.dir, "locks", name)); got != want {
+			t.Errorf("%s: got its lock there: %v, want %v", name, got, want)
+		}
+	}
+	unlock, err := s.lock(t.Context(), "debian-13", func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if isAt(old, old.Name()) {
+		t.Error("a lock that was removed passes for the one that is there")
+	}
+}
