@@ -158,7 +158,7 @@ func (r *real) daemonKilled(t *testing.T) {
 		t.Errorf("a snapshot: got %v, want cli.ErrDaemon", err)
 	}
 	var gone *vm.UnavailableError
-	if _, err := r.driver.Probe(t.Context()); !errors.As(err, &gone) || !strings.Contains(gone.Fix, "start ") {
+	if _, err := r.driver.Probe(t.Context()); !errors.As(err, &gone) || !strings.Contains(gone.Fix, "start") {
 		t.Errorf("the probe: got %v, want a *vm.UnavailableError that says how to start it", err)
 	}
 	if _, err := r.driver.Launch(t.Context(), r.spec(t, "never")); !errors.As(err, &gone) {
