@@ -65,7 +65,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}{
 		{&vm.UnsupportedError{Machine: "utm", Want: "snapshot", Instead: "capture works everywhere"}, "utm: snapshot is not supported; capture works everywhere"},
 		{&vm.ResourceError{What: "memory", Got: "64 GiB", Has: "24 GiB"}, "memory: got 64 GiB, want at most 24 GiB, which is what this host has"},
-		{&vm.UnavailableError{Driver: "qemu", Reason: "qemu-img is not installed", Fix: "assay doctor --fix"}, `qemu: qemu-img is not installed; run "assay doctor --fix"`},
+		{&vm.UnavailableError{Driver: "qemu", Reason: "qemu-img is not installed", Fix: "assay doctor --fix"}, "qemu: qemu-img is not installed; fix: assay doctor --fix"},
 		{&vm.BootError{Err: errors.New("no answer")}, "boot: no answer"},
 		{&vm.StoppedError{How: "the guest shut itself down"}, "the guest shut itself down"},
 	} {
